@@ -1,0 +1,1 @@
+//! virtiofsd: a vhost-user daemon that shares a host directory with a virtual machine.

@@ -1,0 +1,2 @@
+//! The `virtiofsd` binary.
+fn main() {}

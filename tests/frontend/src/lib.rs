@@ -1,0 +1,1 @@
+//! Embedded vhost-user front-end.
