@@ -60,12 +60,12 @@ pub enum SeccompAction {
 /// How inodes the guest knows are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InodeFileHandles {
-    /// One open file descriptor each
+    /// Keep one open file descriptor for each inode
     Never,
-    /// As file handles where the file system has them, else as file descriptors
+    /// Keep file handles where the file system has them
     #[value(alias = "fallback")]
     Prefer,
-    /// As file handles; refuse to start where the file system has none
+    /// Keep file handles; refuse to start where the file system has none
     Mandatory,
 }
 

@@ -1,0 +1,1 @@
+//! docs/options.md, made from the table of options.
