@@ -3,9 +3,7 @@
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::error::UsageError;
-
-const SEE_HELP: &str = "`virtiofsd --help` lists all options";
+use super::error::{SEE_HELP, UsageError};
 
 /// Says what clap found wrong.
 pub(super) fn usage_error(error: &Error) -> UsageError {

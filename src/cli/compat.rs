@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::error::UsageError;
+use super::error::{SEE_HELP, UsageError};
 use super::option::Opt;
 use super::setting::Setting;
 use super::table;
@@ -77,8 +77,8 @@ pub(super) fn spellings() -> impl Iterator<Item = (String, &'static Opt, bool)> 
 fn unknown(word: &str) -> UsageError {
     let words = spellings().map(|(known, _, _)| known);
     let hint = match nearest(word, words) {
-        Some(known) => format!("did you mean `-o {known}`? All words: docs/options.md or --man"),
-        None => "`virtiofsd --help` lists all options; in -o, write _ for -".to_owned(),
+        Some(known) => format!("did you mean `-o {known}`? {SEE_HELP}"),
+        None => SEE_HELP.to_owned(),
     };
     UsageError::new(format!("-o {word}"), "unknown option", hint)
 }

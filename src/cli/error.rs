@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What to do about an option that nobody knows.
+pub(super) const SEE_HELP: &str = "`virtiofsd --help` lists all options";
+
 /// A command line that cannot be served. Ends the process with
 /// [`UsageError::EXIT_STATUS`].
 ///
@@ -35,8 +38,21 @@ impl UsageError {
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}: {}\n{}", self.what, self.cause, self.hint)
+        let Self { what, cause, hint } = self;
+        let first = one_line(&format!("error: {what}: {cause}"));
+        write!(f, "{first}\n{}", one_line(hint))
     }
+}
+
+/// Escapes what a terminal or a log would not show as typed.
+fn one_line(text: &str) -> String {
+    text.chars().fold(String::new(), |mut line, c| {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+        line
+    })
 }
 
 impl std::error::Error for UsageError {}

@@ -23,9 +23,11 @@ const TAG_LEN_MAX: usize = 36;
 
 /// Makes the configuration that `settings` ask for.
 pub(super) fn resolve(settings: &Settings) -> Result<Config, UsageError> {
+    // First, because it is the first thing to say to someone who gave nothing.
+    let shared_dir = shared_dir(settings)?;
     let config = Config {
         listener: listener(settings)?,
-        shared_dir: shared_dir(settings)?,
+        shared_dir,
         tag: settings.parsed(Id::Tag, tag)?,
         thread_pool_size: settings.parsed(Id::ThreadPoolSize, number)?.unwrap_or(0),
         rlimit_nofile: nofile_limit(settings)?,
