@@ -147,22 +147,29 @@ fn help(option: &Opt) -> String {
     help
 }
 
+/// Full sentences, because the man page runs the lines together.
 fn long_help(option: &Opt) -> String {
-    let mut lines = vec![help(option)];
-    if !option.more.is_empty() {
-        lines.push(option.more.to_owned());
+    let sentences: Vec<_> = [
+        (!option.more.is_empty()).then(|| option.more.to_owned()),
+        (option.shown() != option.name).then(|| format!("Opposite: --{}.", option.name)),
+        absent_words(option).map(|words| format!("Not supported yet: {words}.")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    match sentences.is_empty() {
+        true => help(option),
+        false => format!("{}.\n{}", help(option), sentences.join("\n")),
     }
-    if option.shown() != option.name {
-        lines.push(format!("Opposite: --{}", option.name));
-    }
+}
+
+/// The words of a choice that are refused, unless the whole option is.
+fn absent_words(option: &Opt) -> Option<String> {
     let words: Vec<_> = features::absent(option.name)
         .filter_map(|absent| absent.split_once('='))
         .map(|(_, word)| word)
         .collect();
-    if !words.is_empty() {
-        lines.push(format!("Not supported yet: {}", words.join(", ")));
-    }
-    lines.join("\n")
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn other_args() -> [Arg; 6] {

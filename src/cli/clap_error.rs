@@ -37,6 +37,7 @@ fn invalid_value(error: &Error, name: &str, metavar: &str) -> UsageError {
     match context(error, ContextKind::InvalidValue).unwrap_or_default() {
         missing if missing.is_empty() => {
             let metavar = metavar.trim_matches(['<', '>']);
+            let between = if name.starts_with("--") { '=' } else { ' ' };
             let choices = match choices.as_str() {
                 "" => String::new(),
                 list => format!(" with one of: {list}"),
@@ -44,7 +45,7 @@ fn invalid_value(error: &Error, name: &str, metavar: &str) -> UsageError {
             UsageError::new(
                 name,
                 "needs a value",
-                format!("write `{name}={metavar}`{choices}"),
+                format!("write `{name}{between}{metavar}`{choices}"),
             )
         }
         value => UsageError::new(

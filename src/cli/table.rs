@@ -138,19 +138,19 @@ const SANDBOX: &[Opt] = &[
     Opt::new(
         Id::UidMap,
         "uid-map",
-        Kind::Text(":INSIDE:OUTSIDE:COUNT:"),
-        "Map user ids of the user namespace to the host's",
+        Kind::Text("MAP"),
+        "Map user ids of the user namespace to the host's, such as `:0:100000:65536:`",
     )
     .repeat(Repeat::Adds)
     .more(
-        "Only with --sandbox=namespace. Give it once for each range; any character can take the \
-         place of the colon.",
+        "The form is `:INSIDE:OUTSIDE:COUNT:`, where any other character can take the place of the \
+         colon. Give it once for each range. Only with --sandbox=namespace.",
     ),
     Opt::new(
         Id::GidMap,
         "gid-map",
-        Kind::Text(":INSIDE:OUTSIDE:COUNT:"),
-        "Map group ids of the user namespace to the host's",
+        Kind::Text("MAP"),
+        "Map group ids of the user namespace to the host's, such as `:0:100000:65536:`",
     )
     .repeat(Repeat::Adds)
     .more("As --uid-map."),

@@ -81,3 +81,8 @@ fn defaults() -> Config {
         notes: Vec::new(),
     }
 }
+
+#[test]
+fn the_definition_is_sound_to_clap() {
+    args::command().debug_assert();
+}
