@@ -484,3 +484,20 @@ fn words_without_effect_leave_a_note() {
     );
     assert!(notes.iter().all(|note| note.level == Level::Debug));
 }
+
+#[test]
+fn what_can_be_done_without_leaves_a_note_only_when_asked_for() {
+    let asked = config_with("--inode-file-handles=fallback --no-fail-setgroups").notes;
+    let not_asked = config_with("--inode-file-handles=never --fail-setgroups").notes;
+
+    let texts: Vec<_> = asked.iter().map(|note| note.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        [
+            "--inode-file-handles=fallback: file handles are not supported yet; inodes are kept as file descriptors",
+            "--no-fail-setgroups: supplementary groups are not dropped yet",
+        ]
+    );
+    assert!(asked.iter().all(|note| note.level == Level::Info));
+    assert_eq!(not_asked, []);
+}
