@@ -3,6 +3,8 @@
 //! The modules in the order in which a reader (and a request) meets them; `docs/architecture.md`
 //! draws the picture. Each may use only what stands below it.
 
+pub mod cli;
+pub mod daemon;
 pub mod device;
 pub mod server;
 pub mod fs;

@@ -16,6 +16,6 @@ mod queue;
 
 pub use backend::Backend;
 pub use config::{DeviceConfig, MAX_QUEUES};
-pub use connection::{ConnectionEnd, serve_connection};
+pub use connection::{ConnectionEnd, SHARE_MEMORY_HINT, serve_connection};
 pub use engine::{Engine, MakeServe, Serve};
 pub use exchange::Exchange;

@@ -1,13 +1,11 @@
 //! What the whole process has one of: limits, umask, signal dispositions.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, chown};
 
 use super::Errno;
 use super::errno::check;
@@ -19,7 +17,7 @@ pub fn clear_umask() {
 
 /// Ignores the signals by which the kernel would end the process for what a guest or a peer does:
 /// a write past `RLIMIT_FSIZE` must be `EFBIG`, a closed socket `EPIPE`.
-pub fn take_over_core_signals() -> Result<(), Errno> {
+pub fn ignore_induced_signals() -> Result<(), Errno> {
     for ignored in [Signal::SIGPIPE, Signal::SIGXFSZ] {
         // SAFETY: SIG_IGN runs no code of ours.
         unsafe { signal(ignored, SigHandler::SigIgn) }?;
@@ -27,21 +25,31 @@ pub fn take_over_core_signals() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Raises the limit of open files towards `wanted` (`None`: as far as it goes, to at most a
-/// million) and returns what it is now.
-pub fn raise_nofile_limit(wanted: Option<u64>) -> Result<u64, Errno> {
+/// What the limit of open files shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NofileWish {
+    /// As it is.
+    Unchanged,
+    /// As high as it goes, but no higher than a million.
+    Default,
+    /// This, or nothing.
+    Exactly(u64),
+}
+
+/// Raises the limit of open files and returns what it is now.
+pub fn raise_nofile_limit(wish: NofileWish) -> Result<u64, Errno> {
     const DEFAULT: u64 = 1_000_000;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let target = wanted.unwrap_or(DEFAULT);
-    if target > hard && setrlimit(Resource::RLIMIT_NOFILE, target, target).is_ok() {
-        return Ok(target);
+    let set = |limit: u64| {
+        // Only root may go beyond the hard limit.
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, limit, hard.max(limit));
+        raised.map(|()| limit).map_err(Errno::from)
+    };
+    match wish {
+        NofileWish::Unchanged => Ok(soft),
+        NofileWish::Exactly(limit) => set(limit),
+        NofileWish::Default => Ok(set(DEFAULT).or_else(|_| set(hard.min(DEFAULT))).unwrap_or(soft)),
     }
-    let reachable = target.min(hard);
-    if wanted.is_some() || reachable > soft {
-        setrlimit(Resource::RLIMIT_NOFILE, reachable, hard)?;
-        return Ok(reachable);
-    }
-    Ok(soft)
 }
 
 /// Takes ownership of a descriptor that the parent process passed by number; `EBADF` when it is
@@ -59,11 +67,6 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     debug_assert!(fd.as_raw_fd() >= 0);
     Ok(())
-}
-
-/// Gives the socket at `path` to `group`.
-pub fn set_group_of_path(path: &Path, group: u32) -> Result<(), Errno> {
-    Ok(chown(path, None, Some(Gid::from_raw(group)))?)
 }
 
 /// Looks at the first bytes that come on `stream` without taking them; waits until `buffer` is
