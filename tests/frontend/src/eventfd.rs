@@ -2,15 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd as NixEventFd};
 
-/// An eventfd(2), non-blocking as a VMM's are.
-#[derive(Debug)]
-pub struct EventFd(NixEventFd);
+/// An eventfd(2), non-blocking as a VMM's are; clones share it.
+#[derive(Clone, Debug)]
+pub struct EventFd(Arc<NixEventFd>);
 
 impl EventFd {
     /// A fresh event with counter 0.
@@ -24,7 +25,9 @@ impl EventFd {
     }
 
     fn with_flags(flags: EfdFlags) -> io::Result<EventFd> {
-        Ok(EventFd(NixEventFd::from_value_and_flags(0, flags)?))
+        Ok(EventFd(Arc::new(NixEventFd::from_value_and_flags(
+            0, flags,
+        )?)))
     }
 
     /// Adds `count` to the counter. A full counter (`EAGAIN`) is an error: nobody reads it.
