@@ -145,7 +145,8 @@ impl Slot {
     /// # Errors
     /// A request without an acceptable reply fails with `EIO` for its caller; the error says what was wrong.
     pub fn write_reply(&self, device: &File, len: u32) -> Result<(), String> {
-        if !self.expects_reply {
+        // DESTROY is this program's own: nobody reads its reply.
+        if !self.expects_reply || self.header.opcode == opcode::DESTROY {
             return Ok(());
         }
         let (opcode, unique) = (self.header.opcode, self.header.unique);
