@@ -6,6 +6,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -104,21 +107,26 @@ impl Mount {
 
     /// Unmounts while requests are still relayed, so that nothing is lost.
     ///
-    /// True when the mount has ended. False when it is in use: then what is dirty has been written, the mount has been
-    /// detached, and its users will get errors.
-    pub fn unmount(&self) -> bool {
-        if !self.is_mounted() || umount2(&self.mountpoint, MntFlags::UMOUNT_NOFOLLOW).is_ok() {
-            return true;
-        }
-        if let Ok(root) = File::open(&self.mountpoint) {
-            let _ = nix::unistd::syncfs(&root);
-        }
-        let _ = umount2(
-            &self.mountpoint,
-            MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW,
-        );
-        false
+    /// True when the mount has ended. False when it was in use: then what is dirty has been written, the mount has been
+    /// detached, and its users will get errors. Also false when the daemon did not write it within `patience`.
+    pub fn unmount(&self, patience: Duration) -> bool {
+        let (done, outcome) = mpsc::channel();
+        let mountpoint = self.mountpoint.clone();
+        // On a thread, as it waits for the daemon, which may never answer.
+        thread::spawn(move || done.send(unmount_gently(&mountpoint)));
+        outcome.recv_timeout(patience).unwrap_or(false)
     }
+}
+
+fn unmount_gently(mountpoint: &Path) -> bool {
+    if umount2(mountpoint, MntFlags::UMOUNT_NOFOLLOW).is_ok() {
+        return true;
+    }
+    if let Ok(root) = File::open(mountpoint) {
+        let _ = nix::unistd::syncfs(&root);
+    }
+    let _ = umount2(mountpoint, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+    false
 }
 
 impl Drop for Mount {

@@ -26,8 +26,8 @@ use crate::relay::{Lane, Relay, read_request};
 const MAX_IN_FLIGHT: usize = 64;
 /// Least room for data in bytes: a LISTXATTR or SETXATTR carries 64 KiB.
 const MIN_TRANSFER: usize = 128 * 1024;
-/// How long the daemon may take for INIT and for DESTROY.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the daemon may take for INIT, for what is dirty at the unmount, and for DESTROY.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,8 +166,8 @@ fn wait_for_end(device: &Device, signals: &SignalFd, ended: &EventFd) -> nix::Re
 }
 
 fn finish(end: End, peer: Peer, mount: &Mount, relay: &Relay) -> Result<(), Failure> {
+    // Where this fails, the mount's drop ends the mount.
     match end {
-        // On failure, the mount's drop ends the mount.
         End::DaemonGone => {
             return Err(Failure::new(
                 "the daemon closed the connection",
@@ -175,13 +175,11 @@ fn finish(end: End, peer: Peer, mount: &Mount, relay: &Relay) -> Result<(), Fail
             ));
         }
         End::RelayEnded if mount.is_mounted() => {
-            return Err(Failure::new(
-                "the relay ended",
-                "the messages above tell why",
-            ));
+            let cause = "the kernel aborted the file system, or the messages above tell why";
+            return Err(Failure::new("relay requests", cause));
         }
         End::RelayEnded => relay.say_goodbye(PATIENCE),
-        End::Signal if mount.unmount() => relay.say_goodbye(PATIENCE),
+        End::Signal if mount.unmount(PATIENCE) => relay.say_goodbye(PATIENCE),
         End::Signal => eprintln!(
             "warning: {} was in use; detached it",
             mount.mountpoint().display()

@@ -163,11 +163,7 @@ impl Daemon {
     fn await_socket(&mut self, begin: Instant, patience: Duration) -> io::Result<()> {
         while !is_listening(&self.socket_path) {
             if let Some(status) = self.try_wait() {
-                let stderr = self.stderr.finish();
-                return Err(io::Error::other(format!(
-                    "the daemon ended early ({status}): {}",
-                    stderr.trim_end()
-                )));
+                return Err(io::Error::other(self.early_end(status)));
             }
             if begin.elapsed() > patience {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, self.stderr()));
@@ -176,6 +172,15 @@ impl Daemon {
         }
         self.started_in = begin.elapsed();
         Ok(())
+    }
+
+    /// What to say about a daemon that never listened: its stderr tells why, unless it has been shown already.
+    fn early_end(&mut self, status: ExitStatus) -> String {
+        let stderr = self.stderr.finish();
+        match self.stderr.shown {
+            true => format!("the daemon ended early ({status})"),
+            false => format!("the daemon ended early ({status}): {}", stderr.trim_end()),
+        }
     }
 
     /// From the start of the process until its socket listened, to about 0.2 ms.
@@ -288,6 +293,7 @@ fn is_listening(path: &Path) -> bool {
 struct Capture {
     text: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
+    shown: bool,
 }
 
 impl Capture {
@@ -297,7 +303,11 @@ impl Capture {
             let text = Arc::clone(&text);
             thread::spawn(move || collect(BufReader::new(stderr), &text, show))
         });
-        Capture { text, reader }
+        Capture {
+            text,
+            reader,
+            shown: show,
+        }
     }
 
     fn text(&self) -> String {
