@@ -9,18 +9,16 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use vhost::VhostUserMemoryRegionBase;
 use vhost::vhost_user::message::{
     VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
     VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig,
     VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags, VhostUserVringState,
 };
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
-use vhost::VhostUserMemoryRegionBase;
 
 use super::chain::{Memory, RingAddresses};
-use super::config::{
-    DeviceConfig, MAX_MEMORY_REGIONS, MAX_QUEUE_SIZE, MAX_QUEUES, VirtioFeatures,
-};
+use super::config::{DeviceConfig, MAX_MEMORY_REGIONS, MAX_QUEUE_SIZE, MAX_QUEUES, VirtioFeatures};
 use super::engine::{Engine, RunningQueue};
 use super::queue::{QueueSetup, Signals};
 use crate::sys;
@@ -79,7 +77,10 @@ impl UserAddresses {
 
 /// What the front-end asked for cannot be.
 fn refuse<T>(why: impl Into<String>) -> Result<T> {
-    Err(Error::ReqHandlerError(io::Error::new(io::ErrorKind::InvalidInput, why.into())))
+    Err(Error::ReqHandlerError(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        why.into(),
+    )))
 }
 
 fn unsupported<T>() -> Result<T> {
@@ -122,7 +123,9 @@ impl Backend {
     }
 
     fn slot(&mut self, index: u32) -> Result<&mut Slot> {
-        self.queues.get_mut(index as usize).ok_or(Error::InvalidParam)
+        self.queues
+            .get_mut(index as usize)
+            .ok_or(Error::InvalidParam)
     }
 
     /// The slot of a queue that must not run, since the message changes what it stands on.
@@ -146,8 +149,15 @@ impl Backend {
         let Some(addresses) = addresses.in_guest(&self.memory, slot.size) else {
             return refuse(format!("queue {index} is not in guest memory"));
         };
-        let setup = QueueSetup { addresses, features: self.features, base: slot.base };
-        match self.engine.start(index, &self.memory, &setup, kick, &slot.signals) {
+        let setup = QueueSetup {
+            addresses,
+            features: self.features,
+            base: slot.base,
+        };
+        match self
+            .engine
+            .start(index, &self.memory, &setup, kick, &slot.signals)
+        {
             Ok(running) => slot.running = Some(running),
             Err(error) => return refuse(format!("queue {index} cannot start: {error}")),
         }
@@ -187,7 +197,9 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn reset_device(&mut self) -> Result<()> {
         self.stop();
-        self.queues.iter_mut().for_each(|slot| *slot = Slot::default());
+        self.queues
+            .iter_mut()
+            .for_each(|slot| *slot = Slot::default());
         Ok(())
     }
 
@@ -259,7 +271,9 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Result<()> {
-        let memory = self.memory.without(region.guest_phys_addr, region.memory_size);
+        let memory = self
+            .memory
+            .without(region.guest_phys_addr, region.memory_size);
         self.replace_memory(memory.or_else(refuse)?)
     }
 
@@ -282,7 +296,11 @@ impl VhostUserBackendReqHandlerMut for Backend {
     ) -> Result<()> {
         let memory = Arc::clone(&self.memory);
         let slot = self.stopped_slot(index)?;
-        let addresses = UserAddresses { descriptors, available, used };
+        let addresses = UserAddresses {
+            descriptors,
+            available,
+            used,
+        };
         if slot.size == 0 || addresses.in_guest(&memory, slot.size).is_none() {
             return refuse(format!("queue {index} is not in guest memory"));
         }
@@ -335,7 +353,9 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn get_config(&mut self, offset: u32, size: u32, _: VhostUserConfigFlags) -> Result<Vec<u8>> {
-        self.config.space(offset, size).map_or_else(|| refuse("no such configuration"), Ok)
+        self.config
+            .space(offset, size)
+            .map_or_else(|| refuse("no such configuration"), Ok)
     }
 
     fn set_config(&mut self, _: u32, _: &[u8], _: VhostUserConfigFlags) -> Result<()> {
@@ -385,8 +405,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
 /// A descriptor that is signalled must never make a worker wait.
 fn nonblocking(file: Option<File>) -> Result<Option<File>> {
     if let Some(file) = &file {
-        sys::set_nonblocking(file.as_fd())
-            .map_err(|errno| Error::ReqHandlerError(errno.into()))?;
+        sys::set_nonblocking(file.as_fd()).map_err(|errno| Error::ReqHandlerError(errno.into()))?;
     }
     Ok(file)
 }
