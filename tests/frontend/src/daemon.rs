@@ -94,7 +94,10 @@ impl DaemonBuilder {
         let mut command = Command::new(&self.binary);
         let listener = match self.socket {
             SocketMode::Path => {
-                command.arg("--socket-path").arg(&socket_path);
+                // In one word, as the C daemon wants it.
+                let mut option = OsString::from("--socket-path=");
+                option.push(&socket_path);
+                command.arg(option);
                 None
             }
             SocketMode::Fd => Some(pass_listener(&mut command, &socket_path)?),
