@@ -20,6 +20,9 @@ use tempfile::TempDir;
 use crate::connection::Connection;
 use crate::process::Process;
 
+/// Held while a listening socket can be inherited, so that no other daemon of this process inherits it too.
+static STARTING: Mutex<()> = Mutex::new(());
+
 /// How a daemon gets its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SocketMode {
@@ -92,6 +95,7 @@ impl DaemonBuilder {
         let directory = TempDir::with_prefix("virtiofsd-")?;
         let socket_path = directory.path().join("socket");
         let mut command = Command::new(&self.binary);
+        let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let listener = match self.socket {
             SocketMode::Path => {
                 // In one word, as the C daemon wants it.
@@ -115,7 +119,7 @@ impl DaemonBuilder {
                 format!("start {}: {error}", self.binary.display()),
             )
         })?;
-        drop(listener);
+        drop((listener, starting));
         let stderr = Capture::start(&mut child, self.show_stderr);
         let mut daemon = Daemon {
             child,
