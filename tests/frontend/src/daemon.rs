@@ -190,7 +190,8 @@ impl Daemon {
         }
     }
 
-    /// From the start of the process until its socket listened, to about 0.2 ms.
+    /// From the start of the process until its socket listened, to about 0.2 ms. With `socket_by_fd` the socket listens from
+    /// the beginning, and this is the time of the start alone.
     pub fn started_in(&self) -> Duration {
         self.started_in
     }
