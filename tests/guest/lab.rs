@@ -116,6 +116,7 @@ fn guest_script(name: &str) -> Command {
 }
 
 /// Runs a command on the host and returns its stdout; it has to succeed.
+#[track_caller]
 pub fn host(command: &mut Command) -> String {
     let output = command.stderr(Stdio::piped()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -224,6 +225,7 @@ impl Daemon {
     }
 
     /// Asserts that the daemon ends with success after QEMU has disconnected.
+    #[track_caller]
     pub fn ends(mut self) {
         let status = wait(&mut self.process, DAEMON_TIMEOUT);
         assert!(
@@ -317,6 +319,7 @@ impl<'a> Guest<'a> {
 
     /// Boots, runs the script (`sh -eu`), powers off; returns what was written to
     /// the console. The script has to succeed.
+    #[track_caller]
     pub fn run(mut self, script: &str) -> String {
         let file = self.console.with_extension("script");
         fs::write(&file, script).expect("write the guest's script");
@@ -325,6 +328,7 @@ impl<'a> Guest<'a> {
     }
 
     /// Boots with the root file system's own `/sbin/init` in the script's place.
+    #[track_caller]
     pub fn run_init(mut self) -> String {
         let output = File::create(&self.console).expect("create the console's log");
         self.boot
@@ -342,6 +346,7 @@ impl<'a> Guest<'a> {
         }
     }
 
+    #[track_caller]
     fn require_success(&self) -> String {
         let console = self.console();
         if !console.lines().any(|line| line == "guest: exit status 0") {
@@ -354,6 +359,7 @@ impl<'a> Guest<'a> {
         String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).replace('\r', "")
     }
 
+    #[track_caller]
     fn fail(&self, reason: &str) -> ! {
         let logs: Vec<String> = self
             .daemons

@@ -67,6 +67,12 @@ fn main() -> ExitCode {
         !wanted.is_empty(),
         wanted.iter().any(|case| case.needs == Needs::Programs),
     )));
+    // The message is printed with the case's result; here only the place.
+    std::panic::set_hook(Box::new(|panic| {
+        if let Some(location) = panic.location() {
+            eprintln!("failed at {location}");
+        }
+    }));
     let trials = CASES.iter().map(|case| trial(case, lab)).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -136,6 +136,8 @@ pub fn git_clones_and_fsck_is_clean(lab: &Lab) {
         "-r",
         "--no-dereference",
         "--exclude=.git",
+        // Git keeps no empty directories.
+        "--exclude=empty directory",
         "repository",
         "linked",
     ]));
