@@ -1,2 +1,37 @@
-//! The `virtiofsd` binary.
-fn main() {}
+//! The `virtiofsd` binary: parse, run, print one error, exit.
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use virtiofsd::cli::{self, Command, UsageError};
+use virtiofsd::daemon;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os()) {
+        Ok(Command::Print(text)) => print(&text),
+        Ok(Command::Serve(config)) => match daemon::run(&config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(UsageError::EXIT_STATUS)
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: stdout: {error}\ncheck where the output goes");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The listening socket.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, umask};
+use nix::unistd::{Gid, Group, UnlinkatFlags, fchownat, unlinkat};
+
+use super::DaemonError;
+use super::pidfile::PidFile;
+use crate::cli::Listener;
+use crate::sys;
+
+/// A socket that listens for front-ends; what was created for it goes when it is dropped.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    /// The name is removed before the lock on it is given up.
+    _bound: Option<(Bound, PidFile)>,
+}
+
+/// A socket's name in its directory.
+#[derive(Debug)]
+struct Bound {
+    directory: OwnedFd,
+    name: OsString,
+    identity: (u64, u64),
+}
+
+/// The error of a socket that cannot be listened on.
+pub fn cannot_listen(error: io::Error) -> DaemonError {
+    DaemonError::new("the socket", error, "front-ends cannot connect to it")
+}
+
+impl Socket {
+    /// Listens as the command line says.
+    pub fn listen(listener: &Listener) -> Result<Self, DaemonError> {
+        let (listener, bound) = match listener {
+            Listener::Fd(number) => (inherit(*number)?, None),
+            Listener::Socket { path, group } => {
+                let (listener, bound) = create(path, group.as_deref())?;
+                (listener, Some(bound))
+            }
+        };
+        listener.set_nonblocking(true).map_err(cannot_listen)?;
+        Ok(Self { listener, _bound: bound })
+    }
+
+    /// The next front-end; `WouldBlock` when there is none.
+    pub fn accept(&self) -> io::Result<UnixStream> {
+        let (stream, _) = self.listener.accept()?;
+        stream.set_nonblocking(false)?;
+        Ok(stream)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+/// Takes over the listening socket that a launcher passed.
+fn inherit(number: RawFd) -> Result<UnixListener, DaemonError> {
+    let what = format!("--fd={number}");
+    let hint = "the launcher must pass a listening UNIX stream socket under this number";
+    let fd = sys::inherit_fd(number).map_err(|errno| DaemonError::new(&what, errno, hint))?;
+    let listens = getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false);
+    let streams = getsockopt(&fd, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream);
+    if !listens || !streams {
+        return Err(DaemonError::new(what, "not a listening stream socket", hint));
+    }
+    Ok(UnixListener::from(fd))
+}
+
+/// Creates the socket at `path`, under the lock of its pid file.
+fn create(path: &Path, group: Option<&str>) -> Result<(UnixListener, (Bound, PidFile)), DaemonError> {
+    let shown = path.display().to_string();
+    let failed = |cause: &dyn std::fmt::Display, hint: &str| DaemonError::new(&shown, cause, hint);
+    let hint = "--socket-path must name a place in a directory that can be written to";
+    let name = path.file_name().ok_or_else(|| failed(&"it has no file name", hint))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())
+        .map_err(|errno| failed(&errno, hint))?;
+    let gid = group.map(find_group).transpose()?;
+
+    let pid_dir = directory.try_clone().map_err(|error| failed(&error, hint))?;
+    let pid_name = format!("{}.pid", name.to_string_lossy());
+    let pid_file = PidFile::create(pid_dir, pid_name, &format!("{shown}.pid"))?;
+    remove_stale(&directory, name, path)
+        .map_err(|cause| failed(&cause, "remove it, or use another socket path"))?;
+    let listener = bind(path, &directory, name, gid.is_some()).map_err(|error| failed(&error, hint))?;
+    if let Some(gid) = gid {
+        fchownat(&directory, name, None, Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+            .map_err(|errno| failed(&errno, "the daemon's user must be in --socket-group"))?;
+    }
+    let bound = Bound::new(directory, name).map_err(|errno| failed(&errno, hint))?;
+    Ok((listener, (bound, pid_file)))
+}
+
+/// The group of this name or number.
+fn find_group(group: &str) -> Result<Gid, DaemonError> {
+    let failed = |cause: &str| {
+        DaemonError::new(format!("--socket-group={group}"), cause, "`getent group` lists the groups")
+    };
+    match (Group::from_name(group), group.parse()) {
+        (Ok(Some(found)), _) => Ok(found.gid),
+        (_, Ok(number)) => Ok(Gid::from_raw(number)),
+        (Err(errno), _) => Err(failed(errno.desc())),
+        _ => Err(failed("no such group")),
+    }
+}
+
+/// Removes the socket of a daemon that is gone; anything else stays and is an error.
+fn remove_stale(directory: &OwnedFd, name: &OsStr, path: &Path) -> Result<(), String> {
+    let found = match look_at(directory, name) {
+        Ok(found) => found,
+        Err(nix::errno::Errno::ENOENT) => return Ok(()),
+        Err(errno) => return Err(errno.desc().to_owned()),
+    };
+    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFSOCK {
+        return Err("it exists and is not a socket".to_owned());
+    }
+    if is_listened_on(path) {
+        return Err("another process listens on it".to_owned());
+    }
+    unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).map_err(|errno| errno.desc().to_owned())
+}
+
+/// Whether `/proc/net/unix` (`proc(5)`) shows a listener with this path. Connecting to find out
+/// would end a daemon that serves its first connection only.
+fn is_listened_on(path: &Path) -> bool {
+    /// `__SO_ACCEPTCON` in the flags column: the socket listens.
+    const LISTENS: &str = "00010000";
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let Ok(sockets) = std::fs::read("/proc/net/unix") else { return false };
+    sockets.split(|&byte| byte == b'\n').any(|line| {
+        let line = String::from_utf8_lossy(line);
+        let mut fields = line.split_ascii_whitespace();
+        let listens = fields.nth(3) == Some(LISTENS);
+        let bound_to = fields.nth(3).map(Path::new);
+        listens && bound_to.is_some_and(|bound| bound == path || bound == absolute)
+    })
+}
+
+/// Binds and listens. Only the owner may connect, or the group too.
+fn bind(path: &Path, directory: &OwnedFd, name: &OsStr, group: bool) -> io::Result<UnixListener> {
+    /// Longest path that a socket address has room for (`unix(7)`).
+    const PATH_MAX: usize = 107;
+    let previous = umask(Mode::from_bits_truncate(if group { 0o117 } else { 0o177 }));
+    let listener = if path.as_os_str().len() <= PATH_MAX {
+        UnixListener::bind(path)
+    } else {
+        let mut short = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
+        short.extend_from_slice(name.as_bytes());
+        UnixListener::bind(OsString::from_vec(short))
+    };
+    umask(previous);
+    listener
+}
+
+fn look_at(directory: &OwnedFd, name: &OsStr) -> nix::Result<FileStat> {
+    fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+impl Bound {
+    fn new(directory: OwnedFd, name: &OsStr) -> nix::Result<Self> {
+        let found = look_at(&directory, name)?;
+        Ok(Self { directory, name: name.to_owned(), identity: (found.st_dev, found.st_ino) })
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let still_ours = look_at(&self.directory, &self.name)
+            .is_ok_and(|found| (found.st_dev, found.st_ino) == self.identity);
+        if still_ours {
+            let _ = unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}

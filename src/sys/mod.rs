@@ -1,0 +1,38 @@
+//! Every system call of the daemon behind a safe signature.
+//!
+//! Together with `device::chain` this is the only place with unsafe code. A call's errno becomes
+//! an [`Errno`] right beside the call; descriptors are [`OwnedFd`] or [`BorrowedFd`]. This module
+//! knows no guests, no FUSE and no virtio: it does what it is told, on descriptors.
+//!
+//! [`OwnedFd`]: std::os::fd::OwnedFd
+//! [`BorrowedFd`]: std::os::fd::BorrowedFd
+#![allow(unsafe_code)]
+
+mod creds;
+mod dirents;
+mod errno;
+mod fd;
+mod file;
+mod iov;
+mod path;
+mod process;
+mod stat;
+
+pub use creds::{Capabilities, effective_ids, set_effective_gid, set_effective_uid};
+pub use dirents::{RawDirent, dirents, read_dirents};
+pub use errno::Errno;
+pub use fd::{FdCell, ProcFds, close_duplicate};
+pub use file::{
+    FileSystemStat, copy_file_range, fallocate, fstatfs, fsync, pread_into, pwrite_from, seek,
+    syncfs, truncate,
+};
+pub use iov::{GuestBuffers, Window};
+pub use path::{
+    chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_directory,
+    open_root, open_temporary, read_link, rename, set_times, symlink, unlink,
+};
+pub use process::{
+    NofileWish, clear_umask, ignore_induced_signals, inherit_fd, peek, raise_nofile_limit,
+    set_nonblocking,
+};
+pub use stat::{FileType, Stat, stat, stat_child};
