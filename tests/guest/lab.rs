@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const SKIP: i32 = 77;
 
 /// How long a guest may take: boot and work, under emulation on a busy machine.
-const GUEST_TIMEOUT: Duration = Duration::from_secs(180);
+const GUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long a daemon may take to listen, and to end after the guest did.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(10);
@@ -351,6 +351,10 @@ impl<'a> Guest<'a> {
         let console = self.console();
         if !console.lines().any(|line| line == "guest: exit status 0") {
             self.fail("the guest's script failed");
+        }
+        let complaint = |line: &&str| line.starts_with("qemu-system") && !line.contains("warning:");
+        if let Some(line) = console.lines().find(complaint) {
+            self.fail(&format!("QEMU complains: {line}"));
         }
         console
     }
