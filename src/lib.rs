@@ -6,9 +6,9 @@
 pub mod cli;
 pub mod daemon;
 pub mod device;
-pub mod server;
 pub mod fs;
 pub mod fuse;
+pub mod server;
 pub mod sys;
 
 pub mod limit;

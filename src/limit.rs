@@ -26,13 +26,21 @@ pub static LIMIT: Limit = Limit::new();
 impl Limit {
     /// Nothing logged yet.
     pub const fn new() -> Self {
-        Self(Mutex::new(Window { start: None, lines: 0, suppressed: 0 }))
+        Self(Mutex::new(Window {
+            start: None,
+            lines: 0,
+            suppressed: 0,
+        }))
     }
 
     /// Whether a line may be logged at `now`; if so, how many were left out before it.
     pub fn admit(&self, now: Instant) -> Option<u64> {
-        let Ok(mut window) = self.0.lock() else { return None };
-        let fresh = window.start.is_none_or(|start| now - start >= Duration::from_secs(1));
+        let Ok(mut window) = self.0.lock() else {
+            return None;
+        };
+        let fresh = window
+            .start
+            .is_none_or(|start| now - start >= Duration::from_secs(1));
         if fresh {
             (window.start, window.lines) = (Some(now), 0);
         }
@@ -73,7 +81,11 @@ mod tests {
     #[test]
     fn f16_a_flood_leaves_a_few_lines_a_second_and_a_count() {
         let (limit, start) = (Limit::new(), Instant::now());
-        let admitted = |at| (0..1000).filter(|_| limit.admit(start + at).is_some()).count();
+        let admitted = |at| {
+            (0..1000)
+                .filter(|_| limit.admit(start + at).is_some())
+                .count()
+        };
 
         assert_eq!(admitted(Duration::ZERO), LINES_PER_SECOND as usize);
         assert_eq!(limit.admit(start + Duration::from_secs(1)), Some(995));

@@ -13,7 +13,11 @@ pub struct DaemonError {
 impl DaemonError {
     /// `what` could not be done because of `cause`; `hint` is what to do about it.
     pub fn new(what: impl Into<String>, cause: impl ToString, hint: impl Into<String>) -> Self {
-        Self { what: what.into(), cause: cause.to_string(), hint: hint.into() }
+        Self {
+            what: what.into(),
+            cause: cause.to_string(),
+            hint: hint.into(),
+        }
     }
 }
 

@@ -14,7 +14,11 @@ pub fn start(config: &LogConfig) -> Result<(), DaemonError> {
         (false, Some(level)) => level.into(),
         (false, None) => LevelFilter::Info,
     };
-    if config.syslog { start_syslog(default) } else { start_stderr(default) }
+    if config.syslog {
+        start_syslog(default)
+    } else {
+        start_stderr(default)
+    }
 }
 
 fn start_stderr(default: LevelFilter) -> Result<(), DaemonError> {
@@ -26,7 +30,11 @@ fn start_stderr(default: LevelFilter) -> Result<(), DaemonError> {
 
 fn start_syslog(default: LevelFilter) -> Result<(), DaemonError> {
     let failed = |error: &dyn std::fmt::Display| {
-        DaemonError::new("--syslog", error, "is a syslog service listening on /dev/log?")
+        DaemonError::new(
+            "--syslog",
+            error,
+            "is a syslog service listening on /dev/log?",
+        )
     };
     let formatter = Formatter3164 {
         facility: Facility::LOG_DAEMON,
@@ -36,7 +44,9 @@ fn start_syslog(default: LevelFilter) -> Result<(), DaemonError> {
     };
     let logger = syslog::unix(formatter).map_err(|error| failed(&error))?;
     log::set_boxed_logger(Box::new(BasicLogger::new(logger))).map_err(|error| failed(&error))?;
-    let wanted = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
+    let wanted = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|level| level.parse().ok());
     log::set_max_level(wanted.unwrap_or(default));
     Ok(())
 }

@@ -23,7 +23,10 @@ pub use error::DaemonError;
 /// Serves one front-end from start to end.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
     logging::start(&config.log)?;
-    config.notes.iter().for_each(|note| log::log!(note.level, "{}", note.text));
+    config
+        .notes
+        .iter()
+        .for_each(|note| log::log!(note.level, "{}", note.text));
     let signals = Signals::take_over()?;
     let fd_limit = raise_limits(config.rlimit_nofile)?;
     let socket = Socket::listen(&config.listener)?;
@@ -70,7 +73,11 @@ fn build_device(config: &Config, fd_limit: u64) -> Result<Backend, DaemonError> 
     };
     let fs = PassthroughFs::new(&config.shared_dir, fs_config).map_err(|errno| {
         let what = config.shared_dir.display().to_string();
-        DaemonError::new(what, errno, "--shared-dir must name a directory that can be entered")
+        DaemonError::new(
+            what,
+            errno,
+            "--shared-dir must name a directory that can be entered",
+        )
     })?;
     let server = Server::new(Arc::new(fs), policy::offer(config));
     let make_serve: MakeServe = Arc::new(move || {
@@ -79,5 +86,10 @@ fn build_device(config: &Config, fd_limit: u64) -> Result<Backend, DaemonError> 
     });
     let engine = Engine::new(make_serve, config.thread_pool_size)
         .map_err(|error| DaemonError::new("--thread-pool-size", error, "ask for fewer threads"))?;
-    Ok(Backend::new(DeviceConfig { tag: config.tag.clone() }, engine))
+    Ok(Backend::new(
+        DeviceConfig {
+            tag: config.tag.clone(),
+        },
+        engine,
+    ))
 }

@@ -43,7 +43,11 @@ impl PidFile {
             let hint = "stop the other daemon, or use another socket path";
             DaemonError::new(shown, "another daemon serves this socket", hint)
         })?;
-        let mut pid_file = Self { directory, name, file };
+        let mut pid_file = Self {
+            directory,
+            name,
+            file,
+        };
         if !pid_file.is_in_place() {
             return Err(failed(&"it was replaced just now by another daemon"));
         }
@@ -58,16 +62,26 @@ impl PidFile {
 
     /// Whether the name still stands for the file we locked.
     fn is_in_place(&self) -> bool {
-        let Ok(ours) = self.file.metadata() else { return false };
-        fstatat(self.directory.as_fd(), self.name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
-            .is_ok_and(|found| (found.st_dev, found.st_ino) == (ours.dev(), ours.ino()))
+        let Ok(ours) = self.file.metadata() else {
+            return false;
+        };
+        fstatat(
+            self.directory.as_fd(),
+            self.name.as_str(),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
+        .is_ok_and(|found| (found.st_dev, found.st_ino) == (ours.dev(), ours.ino()))
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
         if self.is_in_place() {
-            let _ = unlinkat(&self.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(
+                &self.directory,
+                self.name.as_str(),
+                UnlinkatFlags::NoRemoveDir,
+            );
         }
     }
 }

@@ -17,7 +17,11 @@ pub fn cache(config: &CacheConfig) -> CachePolicy {
         CacheMode::Metadata => (DAY, DataCache::Bypass, true),
         CacheMode::Always => (DAY, DataCache::Keep, true),
     };
-    CachePolicy { timeout: config.timeout.unwrap_or(timeout), data, keep_listings }
+    CachePolicy {
+        timeout: config.timeout.unwrap_or(timeout),
+        data,
+        keep_listings,
+    }
 }
 
 /// What the guest's INIT is offered.

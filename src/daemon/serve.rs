@@ -90,8 +90,10 @@ fn serve(
 
 /// The index of the first of `sources` that is ready; none after `timeout` or an interruption.
 fn first_ready(sources: &[BorrowedFd<'_>], timeout: PollTimeout) -> Option<usize> {
-    let mut fds: Vec<_> =
-        sources.iter().map(|source| PollFd::new(*source, PollFlags::POLLIN)).collect();
+    let mut fds: Vec<_> = sources
+        .iter()
+        .map(|source| PollFd::new(*source, PollFlags::POLLIN))
+        .collect();
     poll(&mut fds, timeout).ok()?;
     fds.iter().position(|fd| fd.any().unwrap_or(true))
 }
@@ -102,9 +104,10 @@ fn report(end: ConnectionEnd) -> Result<(), DaemonError> {
             log::info!("Client disconnected, shutting down");
             return Ok(());
         }
-        ConnectionEnd::NoSharedMemory => {
-            ("guest memory", "the front-end shared none with virtiofsd".to_owned())
-        }
+        ConnectionEnd::NoSharedMemory => (
+            "guest memory",
+            "the front-end shared none with virtiofsd".to_owned(),
+        ),
         ConnectionEnd::Broken(message, error) => {
             ("vhost-user protocol", format!("{message}: {error}"))
         }

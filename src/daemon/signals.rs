@@ -30,7 +30,12 @@ impl Signals {
 
     /// Says in the log which signal came.
     pub fn log_stop(&self) {
-        let number = self.0.read_signal().ok().flatten().map(|info| info.ssi_signo as i32);
+        let number = self
+            .0
+            .read_signal()
+            .ok()
+            .flatten()
+            .map(|info| info.ssi_signo as i32);
         match number.and_then(|number| Signal::try_from(number).ok()) {
             Some(signal) => log::info!("{signal}: stopping"),
             None => log::info!("stopping"),

@@ -49,7 +49,10 @@ impl Socket {
             }
         };
         listener.set_nonblocking(true).map_err(cannot_listen)?;
-        Ok(Self { listener, _bound: bound })
+        Ok(Self {
+            listener,
+            _bound: bound,
+        })
     }
 
     /// The next front-end; `WouldBlock` when there is none.
@@ -74,32 +77,52 @@ fn inherit(number: RawFd) -> Result<UnixListener, DaemonError> {
     let listens = getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false);
     let streams = getsockopt(&fd, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream);
     if !listens || !streams {
-        return Err(DaemonError::new(what, "not a listening stream socket", hint));
+        return Err(DaemonError::new(
+            what,
+            "not a listening stream socket",
+            hint,
+        ));
     }
     Ok(UnixListener::from(fd))
 }
 
 /// Creates the socket at `path`, under the lock of its pid file.
-fn create(path: &Path, group: Option<&str>) -> Result<(UnixListener, (Bound, PidFile)), DaemonError> {
+fn create(
+    path: &Path,
+    group: Option<&str>,
+) -> Result<(UnixListener, (Bound, PidFile)), DaemonError> {
     let shown = path.display().to_string();
     let failed = |cause: &dyn std::fmt::Display, hint: &str| DaemonError::new(&shown, cause, hint);
     let hint = "--socket-path must name a place in a directory that can be written to";
-    let name = path.file_name().ok_or_else(|| failed(&"it has no file name", hint))?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let name = path
+        .file_name()
+        .ok_or_else(|| failed(&"it has no file name", hint))?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let directory = open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())
         .map_err(|errno| failed(&errno, hint))?;
     let gid = group.map(find_group).transpose()?;
 
-    let pid_dir = directory.try_clone().map_err(|error| failed(&error, hint))?;
+    let pid_dir = directory
+        .try_clone()
+        .map_err(|error| failed(&error, hint))?;
     let pid_name = format!("{}.pid", name.to_string_lossy());
     let pid_file = PidFile::create(pid_dir, pid_name, &format!("{shown}.pid"))?;
     remove_stale(&directory, name, path)
         .map_err(|cause| failed(&cause, "remove it, or use another socket path"))?;
-    let listener = bind(path, &directory, name, gid.is_some()).map_err(|error| failed(&error, hint))?;
+    let listener =
+        bind(path, &directory, name, gid.is_some()).map_err(|error| failed(&error, hint))?;
     if let Some(gid) = gid {
-        fchownat(&directory, name, None, Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
-            .map_err(|errno| failed(&errno, "the daemon's user must be in --socket-group"))?;
+        fchownat(
+            &directory,
+            name,
+            None,
+            Some(gid),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
+        .map_err(|errno| failed(&errno, "the daemon's user must be in --socket-group"))?;
     }
     let bound = Bound::new(directory, name).map_err(|errno| failed(&errno, hint))?;
     Ok((listener, (bound, pid_file)))
@@ -108,7 +131,11 @@ fn create(path: &Path, group: Option<&str>) -> Result<(UnixListener, (Bound, Pid
 /// The group of this name or number.
 fn find_group(group: &str) -> Result<Gid, DaemonError> {
     let failed = |cause: &str| {
-        DaemonError::new(format!("--socket-group={group}"), cause, "`getent group` lists the groups")
+        DaemonError::new(
+            format!("--socket-group={group}"),
+            cause,
+            "`getent group` lists the groups",
+        )
     };
     match (Group::from_name(group), group.parse()) {
         (Ok(Some(found)), _) => Ok(found.gid),
@@ -140,7 +167,9 @@ fn is_listened_on(path: &Path) -> bool {
     /// `__SO_ACCEPTCON` in the flags column: the socket listens.
     const LISTENS: &str = "00010000";
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let Ok(sockets) = std::fs::read("/proc/net/unix") else { return false };
+    let Ok(sockets) = std::fs::read("/proc/net/unix") else {
+        return false;
+    };
     sockets.split(|&byte| byte == b'\n').any(|line| {
         let line = String::from_utf8_lossy(line);
         let mut fields = line.split_ascii_whitespace();
@@ -173,7 +202,11 @@ fn look_at(directory: &OwnedFd, name: &OsStr) -> nix::Result<FileStat> {
 impl Bound {
     fn new(directory: OwnedFd, name: &OsStr) -> nix::Result<Self> {
         let found = look_at(&directory, name)?;
-        Ok(Self { directory, name: name.to_owned(), identity: (found.st_dev, found.st_ino) })
+        Ok(Self {
+            directory,
+            name: name.to_owned(),
+            identity: (found.st_dev, found.st_ino),
+        })
     }
 }
 
@@ -182,7 +215,11 @@ impl Drop for Bound {
         let still_ours = look_at(&self.directory, &self.name)
             .is_ok_and(|found| (found.st_dev, found.st_ino) == self.identity);
         if still_ours {
-            let _ = unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(
+                &self.directory,
+                self.name.as_os_str(),
+                UnlinkatFlags::NoRemoveDir,
+            );
         }
     }
 }

@@ -9,24 +9,23 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use vhost::VhostUserMemoryRegionBase;
 use vhost::vhost_user::message::{
     VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
     VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig,
     VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags, VhostUserVringState,
 };
-use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
-use vhost::VhostUserMemoryRegionBase;
+use vhost::vhost_user::{
+    Backend as FrontEndRequests, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut,
+};
 
 use super::chain::{Memory, RingAddresses};
-use super::config::{
-    DeviceConfig, MAX_MEMORY_REGIONS, MAX_QUEUE_SIZE, MAX_QUEUES, VirtioFeatures,
-};
+use super::config::{DeviceConfig, MAX_MEMORY_REGIONS, MAX_QUEUE_SIZE, MAX_QUEUES, VirtioFeatures};
 use super::engine::{Engine, RunningQueue};
 use super::queue::{QueueSetup, Signals};
 use crate::sys;
 
 /// The device as the front-end sees it.
-#[derive(Debug)]
 pub struct Backend {
     config: DeviceConfig,
     engine: Engine,
@@ -34,6 +33,9 @@ pub struct Backend {
     memory: Arc<Memory>,
     queues: Vec<Slot>,
     progress: Progress,
+    /// For requests of ours to the front-end. There are none yet, but it takes a closed channel for an
+    /// error.
+    _requests: Option<FrontEndRequests>,
 }
 
 /// How far the front-end got, to tell a user what went wrong.
@@ -79,7 +81,10 @@ impl UserAddresses {
 
 /// What the front-end asked for cannot be.
 fn refuse<T>(why: impl Into<String>) -> Result<T> {
-    Err(Error::ReqHandlerError(io::Error::new(io::ErrorKind::InvalidInput, why.into())))
+    Err(Error::ReqHandlerError(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        why.into(),
+    )))
 }
 
 fn unsupported<T>() -> Result<T> {
@@ -108,6 +113,7 @@ impl Backend {
             memory: Arc::default(),
             queues: (0..MAX_QUEUES).map(|_| Slot::default()).collect(),
             progress: Progress::default(),
+            _requests: None,
         }
     }
 
@@ -122,7 +128,9 @@ impl Backend {
     }
 
     fn slot(&mut self, index: u32) -> Result<&mut Slot> {
-        self.queues.get_mut(index as usize).ok_or(Error::InvalidParam)
+        self.queues
+            .get_mut(index as usize)
+            .ok_or(Error::InvalidParam)
     }
 
     /// The slot of a queue that must not run, since the message changes what it stands on.
@@ -146,8 +154,15 @@ impl Backend {
         let Some(addresses) = addresses.in_guest(&self.memory, slot.size) else {
             return refuse(format!("queue {index} is not in guest memory"));
         };
-        let setup = QueueSetup { addresses, features: self.features, base: slot.base };
-        match self.engine.start(index, &self.memory, &setup, kick, &slot.signals) {
+        let setup = QueueSetup {
+            addresses,
+            features: self.features,
+            base: slot.base,
+        };
+        match self
+            .engine
+            .start(index, &self.memory, &setup, kick, &slot.signals)
+        {
             Ok(running) => slot.running = Some(running),
             Err(error) => return refuse(format!("queue {index} cannot start: {error}")),
         }
@@ -187,7 +202,9 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn reset_device(&mut self) -> Result<()> {
         self.stop();
-        self.queues.iter_mut().for_each(|slot| *slot = Slot::default());
+        self.queues
+            .iter_mut()
+            .for_each(|slot| *slot = Slot::default());
         Ok(())
     }
 
@@ -259,7 +276,9 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Result<()> {
-        let memory = self.memory.without(region.guest_phys_addr, region.memory_size);
+        let memory = self
+            .memory
+            .without(region.guest_phys_addr, region.memory_size);
         self.replace_memory(memory.or_else(refuse)?)
     }
 
@@ -282,7 +301,11 @@ impl VhostUserBackendReqHandlerMut for Backend {
     ) -> Result<()> {
         let memory = Arc::clone(&self.memory);
         let slot = self.stopped_slot(index)?;
-        let addresses = UserAddresses { descriptors, available, used };
+        let addresses = UserAddresses {
+            descriptors,
+            available,
+            used,
+        };
         if slot.size == 0 || addresses.in_guest(&memory, slot.size).is_none() {
             return refuse(format!("queue {index} is not in guest memory"));
         }
@@ -335,11 +358,17 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn get_config(&mut self, offset: u32, size: u32, _: VhostUserConfigFlags) -> Result<Vec<u8>> {
-        self.config.space(offset, size).map_or_else(|| refuse("no such configuration"), Ok)
+        self.config
+            .space(offset, size)
+            .map_or_else(|| refuse("no such configuration"), Ok)
     }
 
     fn set_config(&mut self, _: u32, _: &[u8], _: VhostUserConfigFlags) -> Result<()> {
         refuse("the configuration cannot be changed")
+    }
+
+    fn set_backend_req_fd(&mut self, requests: FrontEndRequests) {
+        self._requests = Some(requests);
     }
 
     // What follows belongs to features that are not offered.
@@ -385,8 +414,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
 /// A descriptor that is signalled must never make a worker wait.
 fn nonblocking(file: Option<File>) -> Result<Option<File>> {
     if let Some(file) = &file {
-        sys::set_nonblocking(file.as_fd())
-            .map_err(|errno| Error::ReqHandlerError(errno.into()))?;
+        sys::set_nonblocking(file.as_fd()).map_err(|errno| Error::ReqHandlerError(errno.into()))?;
     }
     Ok(file)
 }

@@ -1,10 +1,10 @@
 //! What the device offers.
 
-use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use bits::{EVENT_IDX, INDIRECT_DESC, VERSION_1};
+use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 
-/// Queues a front-end may set up: the hiprio queue and the request queues.
-pub const MAX_QUEUES: usize = 64;
+/// Queues a front-end may set up: the hiprio queue and 64 request queues.
+pub const MAX_QUEUES: usize = 1 + 64;
 /// Most entries of a queue (virtio 1.3, section 2.7).
 pub const MAX_QUEUE_SIZE: u32 = 32_768;
 /// Most regions of guest memory, as many as KVM once had slots for.
@@ -79,7 +79,11 @@ impl DeviceConfig {
         // The front-end decides how many request queues there are; every device has one.
         space[TAG_LEN..].copy_from_slice(&1u32.to_le_bytes());
         let start = offset as usize;
-        Some(space.get(start..start.checked_add(size as usize)?)?.to_vec())
+        Some(
+            space
+                .get(start..start.checked_add(size as usize)?)?
+                .to_vec(),
+        )
     }
 }
 
@@ -89,9 +93,14 @@ mod tests {
 
     #[test]
     fn a22_the_configuration_space_is_bounded() {
-        let config = DeviceConfig { tag: Some("share".to_owned()) };
+        let config = DeviceConfig {
+            tag: Some("share".to_owned()),
+        };
         let whole = config.space(0, 40).unwrap();
-        assert_eq!((&whole[..6], &whole[36..]), (&b"share\0"[..], &[1, 0, 0, 0][..]));
+        assert_eq!(
+            (&whole[..6], &whole[36..]),
+            (&b"share\0"[..], &[1, 0, 0, 0][..])
+        );
         for (offset, size) in [(0, 41), (40, 1), (u32::MAX, u32::MAX), (36, 5)] {
             assert!(config.space(offset, size).is_none(), "{offset}+{size}");
         }
@@ -101,6 +110,10 @@ mod tests {
     fn without_a_tag_there_is_no_configuration_space() {
         let config = DeviceConfig::default();
         assert!(config.space(0, 1).is_none());
-        assert!(!config.protocol_features().contains(VhostUserProtocolFeatures::CONFIG));
+        assert!(
+            !config
+                .protocol_features()
+                .contains(VhostUserProtocolFeatures::CONFIG)
+        );
     }
 }

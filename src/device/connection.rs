@@ -52,12 +52,11 @@ pub fn serve_connection(stream: UnixStream, backend: Backend) -> ConnectionEnd {
     let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
     backend.stop();
     let progress = backend.progress();
-    match end {
-        ConnectionEnd::Closed if progress.negotiated && !progress.shared_memory => {
-            ConnectionEnd::NoSharedMemory
-        }
-        end => end,
+    if progress.negotiated && !progress.shared_memory {
+        // Whatever it failed at in the end, this is why.
+        return ConnectionEnd::NoSharedMemory;
     }
+    end
 }
 
 /// The header of the message that comes next.
@@ -75,7 +74,10 @@ impl Message {
             return None;
         }
         let word = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().expect("4 bytes"));
-        Some(Self { request: word(0), flags: word(4) })
+        Some(Self {
+            request: word(0),
+            flags: word(4),
+        })
     }
 
     /// The front-end was told that its request failed, so both sides can go on.
@@ -84,7 +86,9 @@ impl Message {
     }
 
     fn name(message: Option<Self>) -> String {
-        let Some(Self { request, .. }) = message else { return "half a message".to_owned() };
+        let Some(Self { request, .. }) = message else {
+            return "half a message".to_owned();
+        };
         match FrontendReq::try_from(request) {
             Ok(known) => format!("{known:?}"),
             Err(_) => format!("unknown request {request}"),

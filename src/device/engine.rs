@@ -38,7 +38,9 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("pool", &self.pool).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,12 +70,27 @@ impl Engine {
         let wake = Wake::new(kick, &stop)?;
         let make_serve = Arc::clone(&self.make_serve);
         // FORGETs never block and must not queue up behind what does.
-        let pool = if index == HIPRIO { None } else { self.pool.clone() };
+        let pool = if index == HIPRIO {
+            None
+        } else {
+            self.pool.clone()
+        };
         let worker_stop = Arc::clone(&stop);
-        let thread = Builder::new().name(format!("queue {index}")).spawn(move || {
-            let stop = worker_stop;
-            Worker { index, queue, available, table, pool, wake, stop }.run(&mut make_serve())
-        })?;
+        let thread = Builder::new()
+            .name(format!("queue {index}"))
+            .spawn(move || {
+                let stop = worker_stop;
+                Worker {
+                    index,
+                    queue,
+                    available,
+                    table,
+                    pool,
+                    wake,
+                    stop,
+                }
+                .run(&mut make_serve())
+            })?;
         Ok(RunningQueue { stop, thread })
     }
 }
@@ -140,7 +157,10 @@ struct Stop {
 impl Stop {
     fn new() -> Result<Self, Errno> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Ok(Self { wanted: AtomicBool::new(false), event: EventFd::from_flags(flags)? })
+        Ok(Self {
+            wanted: AtomicBool::new(false),
+            event: EventFd::from_flags(flags)?,
+        })
     }
 
     fn request(&self) {
@@ -218,7 +238,11 @@ impl Worker {
                 continue;
             }
             let silent = kicks == 1 && self.available.position() == start && start == 0;
-            let timeout = if silent { SILENCE_MS.into() } else { EpollTimeout::NONE };
+            let timeout = if silent {
+                SILENCE_MS.into()
+            } else {
+                EpollTimeout::NONE
+            };
             if self.wake.wait(timeout) {
                 kicks += 1;
             } else {
@@ -252,7 +276,11 @@ impl Worker {
     fn start(&mut self, head: u16, serve: &mut Serve) -> Result<(), Broken> {
         let mut chain = self.queue.depart(head)?;
         if let Err(bad) = self.table.walk(head, self.queue.memory(), &mut chain) {
-            crate::limited!(Warn, "queue {}: a chain is returned unread: {bad}", self.index);
+            crate::limited!(
+                Warn,
+                "queue {}: a chain is returned unread: {bad}",
+                self.index
+            );
             self.queue.arrive(head, 0, chain);
             return Ok(());
         }

@@ -17,14 +17,19 @@ pub struct Exchange {
     queue: Arc<Queue>,
     head: u16,
     /// Taken out when it is returned.
-    chain: Option<Box<Chain>>,
+    chain: Option<Chain>,
     /// Whoever completes it interrupts the driver too; else its worker does, once for many.
     interrupts: bool,
 }
 
 impl Exchange {
-    pub(super) fn new(queue: Arc<Queue>, head: u16, chain: Box<Chain>) -> Self {
-        Self { queue, head, chain: Some(chain), interrupts: false }
+    pub(super) fn new(queue: Arc<Queue>, head: u16, chain: Chain) -> Self {
+        Self {
+            queue,
+            head,
+            chain: Some(chain),
+            interrupts: false,
+        }
     }
 
     /// Lets it go to another thread than its queue's worker.
@@ -35,7 +40,10 @@ impl Exchange {
 
     /// What the driver wrote, and where it wants the reply.
     pub fn buffers(&mut self) -> (GuestBuffers<'_>, GuestBuffers<'_>) {
-        self.chain.as_mut().expect("not returned yet").buffers(self.queue.memory())
+        self.chain
+            .as_mut()
+            .expect("not returned yet")
+            .buffers(self.queue.memory())
     }
 
     /// Returns the chain with `len` bytes of reply in it.
@@ -44,7 +52,9 @@ impl Exchange {
     }
 
     fn give_back(&mut self, len: usize) {
-        let Some(chain) = self.chain.take() else { return };
+        let Some(chain) = self.chain.take() else {
+            return;
+        };
         self.queue.arrive(self.head, len as u32, chain);
         if self.interrupts {
             self.queue.interrupt();

@@ -21,9 +21,14 @@ impl Pool {
         let receiver = Arc::new(Mutex::new(receiver));
         let threads = (0..size).map(|n| {
             let (receiver, make_serve) = (Arc::clone(&receiver), Arc::clone(make_serve));
-            Builder::new().name(format!("pool {n}")).spawn(move || run(&receiver, &make_serve))
+            Builder::new()
+                .name(format!("pool {n}"))
+                .spawn(move || run(&receiver, &make_serve))
         });
-        Ok(Self { sender: Some(sender), threads: threads.collect::<Result<_, _>>()? })
+        Ok(Self {
+            sender: Some(sender),
+            threads: threads.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Hands an exchange over.
@@ -46,7 +51,10 @@ fn run(receiver: &Mutex<Receiver<Exchange>>, make_serve: &MakeServe) {
     let mut serve = make_serve();
     loop {
         // One thread waits within the lock, the others for it.
-        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
         match next {
             Ok(exchange) => serve(exchange),
             Err(_) => return,

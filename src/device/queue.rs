@@ -53,7 +53,7 @@ struct Returned {
     /// Exchanges on their way.
     outstanding: usize,
     /// Chains to use again.
-    spare: Vec<Box<Chain>>,
+    spare: Vec<Chain>,
 }
 
 /// How a queue is set up.
@@ -80,9 +80,15 @@ impl Queue {
         let table = DescriptorTable::new(&memory, addresses, setup.features.indirect())?;
         let queue = Self {
             memory,
-            returned: Mutex::new(Returned { ring, outstanding: 0, spare: Vec::new() }),
+            returned: Mutex::new(Returned {
+                ring,
+                outstanding: 0,
+                spare: Vec::new(),
+            }),
             drained: Condvar::new(),
-            in_flight: (0..addresses.size).map(|_| AtomicBool::new(false)).collect(),
+            in_flight: (0..addresses.size)
+                .map(|_| AtomicBool::new(false))
+                .collect(),
             signals,
         };
         Ok((Arc::new(queue), available, table))
@@ -94,7 +100,7 @@ impl Queue {
     }
 
     /// Takes the chain at `head` on its way: gives a [`Chain`] to read it into.
-    pub fn depart(&self, head: u16) -> Result<Box<Chain>, Broken> {
+    pub fn depart(&self, head: u16) -> Result<Chain, Broken> {
         if self.in_flight[usize::from(head)].swap(true, Ordering::AcqRel) {
             return Err(Broken::HeadInFlight);
         }
@@ -104,7 +110,7 @@ impl Queue {
     }
 
     /// Returns the chain at `head` to the driver with `len` bytes written.
-    pub fn arrive(&self, head: u16, len: u32, chain: Box<Chain>) {
+    pub fn arrive(&self, head: u16, len: u32, chain: Chain) {
         self.in_flight[usize::from(head)].store(false, Ordering::Release);
         let mut returned = lock(&self.returned);
         returned.ring.put(head, len);
@@ -131,7 +137,10 @@ impl Queue {
     pub fn drain(&self) {
         let mut returned = lock(&self.returned);
         while returned.outstanding > 0 {
-            returned = self.drained.wait(returned).unwrap_or_else(PoisonError::into_inner);
+            returned = self
+                .drained
+                .wait(returned)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

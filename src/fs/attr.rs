@@ -72,7 +72,11 @@ impl PassthroughFs {
     /// ACCESS, by the permission bits. Linux guests never ask: they check permissions themselves.
     pub fn access(&self, caller: &Caller, op: &Access) -> Result<(), Errno> {
         let stat = sys::stat(self.nodes.resolve(op.node)?.fd()?, 0, 0)?;
-        if permits(&stat, caller, op.mask) { Ok(()) } else { Err(Errno::EACCES) }
+        if permits(&stat, caller, op.mask) {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
     }
 
     /// The open file when there is one, else the inode's path descriptor.
@@ -102,7 +106,10 @@ impl PassthroughFs {
             _ => return Err(Errno::EINVAL),
         }
         if let Some(handle) = op.handle {
-            return sys::truncate(self.handles.resolve(handle, op.node, Kind::File)?.fd()?, size);
+            return sys::truncate(
+                self.handles.resolve(handle, op.node, Kind::File)?.fd()?,
+                size,
+            );
         }
         let opened = self.proc.reopen(inode.fd()?, libc::O_WRONLY)?;
         sys::truncate(opened.as_fd(), size)

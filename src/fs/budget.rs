@@ -17,13 +17,17 @@ impl FdBudget {
 
     /// What is left of `limit` (`RLIMIT_NOFILE`) for the guest.
     pub fn new(limit: u64) -> Self {
-        Self { left: AtomicU64::new(limit.saturating_sub(Self::RESERVE).max(limit / 4)) }
+        Self {
+            left: AtomicU64::new(limit.saturating_sub(Self::RESERVE).max(limit / 4)),
+        }
     }
 
     /// Takes one, or says `ENFILE`.
     pub fn take(&self) -> Result<Permit<'_>, Errno> {
         self.left
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
             .map(|_| Permit(self))
             .map_err(|_| Errno::ENFILE)
     }

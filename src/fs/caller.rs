@@ -22,7 +22,11 @@ impl Identity {
     /// The calling thread's; workers inherit it.
     pub(super) fn of_this_thread() -> Result<Self, Errno> {
         let (uid, gid) = sys::effective_ids();
-        Ok(Self { uid, gid, capabilities: Capabilities::current()? })
+        Ok(Self {
+            uid,
+            gid,
+            capabilities: Capabilities::current()?,
+        })
     }
 
     /// Whether requests run as their callers. A daemon without the right to change ids (an

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::handle::Kind;
 use super::node::Inode;
 use super::{Entry, Opened, PassthroughFs};
-use crate::fuse::operation::{Create, Forget, Link, Mkdir, Mknod, Open, Symlink, Tmpfile};
 use crate::fuse::Caller;
+use crate::fuse::operation::{Create, Forget, Link, Mkdir, Mknod, Open, Symlink, Tmpfile};
 use crate::sys::{self, Errno};
 
 impl PassthroughFs {
@@ -48,7 +48,9 @@ impl PassthroughFs {
     /// MKDIR.
     pub fn mkdir(&self, caller: &Caller, op: &Mkdir<'_>) -> Result<Entry, Errno> {
         let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
-        self.make(parent, caller, || sys::make_directory(parent.fd()?, name, op.mode))?;
+        self.make(parent, caller, || {
+            sys::make_directory(parent.fd()?, name, op.mode)
+        })?;
         self.find_child(parent, name)
     }
 
@@ -56,20 +58,27 @@ impl PassthroughFs {
     pub fn mknod(&self, caller: &Caller, op: &Mknod<'_>) -> Result<Entry, Errno> {
         let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
         let device = decode_device(op.device);
-        self.make(parent, caller, || sys::make_node(parent.fd()?, name, op.mode, device))?;
+        self.make(parent, caller, || {
+            sys::make_node(parent.fd()?, name, op.mode, device)
+        })?;
         self.find_child(parent, name)
     }
 
     /// SYMLINK.
     pub fn symlink(&self, caller: &Caller, op: &Symlink<'_>) -> Result<Entry, Errno> {
         let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
-        self.make(parent, caller, || sys::symlink(op.target, parent.fd()?, name))?;
+        self.make(parent, caller, || {
+            sys::symlink(op.target, parent.fd()?, name)
+        })?;
         self.find_child(parent, name)
     }
 
     /// LINK: one name more for a known file.
     pub fn link(&self, op: &Link<'_>) -> Result<Entry, Errno> {
-        let (inode, parent) = (self.nodes.resolve(op.node)?, self.nodes.resolve(op.new_parent)?);
+        let (inode, parent) = (
+            self.nodes.resolve(op.node)?,
+            self.nodes.resolve(op.new_parent)?,
+        );
         let name = op.new_name.as_c_str();
         sys::link(&self.proc, inode.fd()?, parent.fd()?, name)?;
         self.find_child(parent, name)
@@ -99,11 +108,17 @@ impl PassthroughFs {
 
     fn open_existing(&self, parent: &Inode, op: &Create<'_>) -> Result<(Entry, Opened), Errno> {
         let entry = self.find_child(parent, op.name.as_c_str())?;
-        let open = Open { node: entry.node, flags: op.flags };
+        let open = Open {
+            node: entry.node,
+            flags: op.flags,
+        };
         match self.open(&open) {
             Ok(opened) => Ok((entry, opened)),
             Err(errno) => {
-                self.forget(&Forget { node: entry.node, lookups: 1 });
+                self.forget(&Forget {
+                    node: entry.node,
+                    lookups: 1,
+                });
                 Err(errno)
             }
         }
@@ -126,7 +141,11 @@ mod tests {
     fn a_device_number_keeps_its_major_and_minor() {
         for (major, minor) in [(0, 0), (1, 3), (8, 17), (259, 300), (0xfff, 0xfffff)] {
             let packed = minor & 0xff | major << 8 | (minor & !0xff) << 12;
-            assert_eq!(decode_device(packed), libc::makedev(major, minor), "{major}:{minor}");
+            assert_eq!(
+                decode_device(packed),
+                libc::makedev(major, minor),
+                "{major}:{minor}"
+            );
         }
     }
 }

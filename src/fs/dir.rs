@@ -46,7 +46,11 @@ impl PassthroughFs {
     ) -> Result<(), Errno> {
         /// Where the descriptor stands after an entry was refused: nowhere a guest could know.
         const UNKNOWN: i64 = -1;
-        let listing = Listing { fs: self, node: op.node, inode: self.nodes.resolve(op.node)? };
+        let listing = Listing {
+            fs: self,
+            node: op.node,
+            inode: self.nodes.resolve(op.node)?,
+        };
         let open = self.handles.resolve(op.handle, op.node, Kind::Directory)?;
         let mut position = open.position();
         if *position != op.offset {

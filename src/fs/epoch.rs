@@ -61,8 +61,15 @@ impl<T> Epochs<T> {
     /// choice, never a guest's.
     pub fn join(self: &Arc<Self>) -> Reader<T> {
         let free = |place: &Announcement| !place.taken.swap(true, Ordering::AcqRel);
-        let index = self.announcements.iter().position(free).expect("a place for every worker");
-        Reader { epochs: Arc::clone(self), index }
+        let index = self
+            .announcements
+            .iter()
+            .position(free)
+            .expect("a place for every worker");
+        Reader {
+            epochs: Arc::clone(self),
+            index,
+        }
     }
 
     /// Hands over what nobody can find any more but some worker may still use.
@@ -193,7 +200,10 @@ mod tests {
                 let found = published.load(Ordering::Acquire);
                 if found != GONE {
                     std::hint::spin_loop();
-                    assert!(!freed[found as usize].load(Ordering::SeqCst), "object {found}");
+                    assert!(
+                        !freed[found as usize].load(Ordering::SeqCst),
+                        "object {found}"
+                    );
                 }
                 user.leave(|old| freed[old as usize].store(true, Ordering::SeqCst));
             }

@@ -53,7 +53,8 @@ impl HandleTable {
     pub fn insert(&self, node: NodeId, kind: Kind, fd: OwnedFd) -> HandleId {
         let key = self.0.insert(|open| {
             open.node.store(node.0, Ordering::Relaxed);
-            open.directory.store(kind == Kind::Directory, Ordering::Relaxed);
+            open.directory
+                .store(kind == Kind::Directory, Ordering::Relaxed);
             *open.position() = 0;
             open.fd.put(fd);
         });
@@ -72,13 +73,18 @@ impl HandleTable {
     pub fn remove(&self, id: HandleId, node: NodeId, kind: Kind) -> Result<Removed, Errno> {
         self.resolve(id, node, kind)?;
         let key = Key::from_number(id.0);
-        if self.0.remove(key) { Ok(Removed(key.slot())) } else { Err(Errno::EBADF) }
+        if self.0.remove(key) {
+            Ok(Removed(key.slot()))
+        } else {
+            Err(Errno::EBADF)
+        }
     }
 
     /// Ends all handles: the session is over.
     pub fn remove_all(&self) -> impl Iterator<Item = Removed> {
         let keys = self.0.keys().into_iter();
-        keys.filter(|&key| self.0.remove(key)).map(|key| Removed(key.slot()))
+        keys.filter(|&key| self.0.remove(key))
+            .map(|key| Removed(key.slot()))
     }
 
     /// Closes a removed handle's descriptor and frees its slot.

@@ -63,7 +63,10 @@ impl PassthroughFs {
 }
 
 fn entry(parent: &Inode, node: NodeId, stat: Stat) -> Entry {
-    let submount =
-        stat.file_type() == FileType::Directory && stat.mount_id() != parent.mount_id();
-    Entry { node, stat, submount }
+    let submount = stat.file_type() == FileType::Directory && stat.mount_id() != parent.mount_id();
+    Entry {
+        node,
+        stat,
+        submount,
+    }
 }

@@ -102,8 +102,12 @@ impl PassthroughFs {
 
     /// Forgets all the guest ever looked up or opened: its session is over.
     pub fn reset(&self) {
-        self.handles.remove_all().for_each(|handle| self.retire(Retired::Handle(handle)));
-        self.nodes.forget_all().for_each(|node| self.retire(Retired::Node(node)));
+        self.handles
+            .remove_all()
+            .for_each(|handle| self.retire(Retired::Handle(handle)));
+        self.nodes
+            .forget_all()
+            .for_each(|node| self.retire(Retired::Node(node)));
     }
 
     fn retire(&self, item: Retired) {
@@ -129,7 +133,10 @@ pub struct FsWorker {
 impl FsWorker {
     /// Takes one of the `workers` places of the configuration.
     pub fn new(fs: &Arc<PassthroughFs>) -> Self {
-        Self { fs: Arc::clone(fs), reader: fs.epochs.join() }
+        Self {
+            fs: Arc::clone(fs),
+            reader: fs.epochs.join(),
+        }
     }
 
     /// Starts a request: what its operations find stays usable until the guard is dropped.

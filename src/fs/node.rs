@@ -28,7 +28,11 @@ pub struct Identity {
 
 impl From<&Stat> for Identity {
     fn from(stat: &Stat) -> Self {
-        Self { dev: stat.dev(), ino: stat.raw().stx_ino, mount: stat.mount_id() }
+        Self {
+            dev: stat.dev(),
+            ino: stat.raw().stx_ino,
+            mount: stat.mount_id(),
+        }
     }
 }
 
@@ -78,7 +82,8 @@ impl Inode {
         self.dev.store(identity.dev, Ordering::Relaxed);
         self.ino.store(identity.ino, Ordering::Relaxed);
         self.mount.store(identity.mount, Ordering::Relaxed);
-        self.format.store(stat.mode() & libc::S_IFMT, Ordering::Relaxed);
+        self.format
+            .store(stat.mode() & libc::S_IFMT, Ordering::Relaxed);
         self.lookups.store(1, Ordering::Relaxed);
         self.fd.put(fd);
     }
@@ -154,7 +159,10 @@ impl NodeTable {
         let mut shard = self.shard(hash);
         // Another thread may have removed it before we had the lock.
         let inode = self.nodes.get(key)?;
-        let left = inode.lookups.load(Ordering::Relaxed).saturating_sub(lookups);
+        let left = inode
+            .lookups
+            .load(Ordering::Relaxed)
+            .saturating_sub(lookups);
         inode.lookups.store(left, Ordering::Relaxed);
         if left > 0 || !self.nodes.remove(key) {
             return None;
@@ -167,7 +175,11 @@ impl NodeTable {
 
     /// Forgets everything but the root: the session is over.
     pub fn forget_all(&self) -> impl Iterator<Item = Removed> {
-        let ids = self.nodes.keys().into_iter().map(|key| NodeId(key.number()));
+        let ids = self
+            .nodes
+            .keys()
+            .into_iter()
+            .map(|key| NodeId(key.number()));
         ids.filter_map(|id| self.forget(id, u64::MAX))
     }
 
@@ -187,7 +199,9 @@ impl NodeTable {
     fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<u32>> {
         // hashbrown takes its control bytes from the top bits and its buckets from the low ones.
         let index = (hash >> 32) as usize % SHARDS;
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,7 +249,11 @@ mod tests {
         assert!(table.forget(id, 1).is_none() && table.find(&stat).is_none());
         table.give_back(removed);
         let (stat, fd) = open("/dev/null");
-        assert_ne!(table.find_or_insert(&stat, fd).0, id, "a new life is a new number");
+        assert_ne!(
+            table.find_or_insert(&stat, fd).0,
+            id,
+            "a new life is a new number"
+        );
     }
 
     #[test]

@@ -31,7 +31,9 @@ impl PassthroughFs {
         let permit = self.budget.take()?;
         let fd = self.proc.reopen(inode.fd()?, flags)?;
         permit.keep();
-        Ok(Opened { handle: self.handles.insert(op.node, Kind::File, fd) })
+        Ok(Opened {
+            handle: self.handles.insert(op.node, Kind::File, fd),
+        })
     }
 
     /// OPENDIR.
@@ -40,7 +42,9 @@ impl PassthroughFs {
         let permit = self.budget.take()?;
         let fd = sys::open_directory(inode.fd()?)?;
         permit.keep();
-        Ok(Opened { handle: self.handles.insert(op.node, Kind::Directory, fd) })
+        Ok(Opened {
+            handle: self.handles.insert(op.node, Kind::Directory, fd),
+        })
     }
 
     /// RELEASE.
@@ -68,7 +72,11 @@ impl PassthroughFs {
         if access == libc::O_ACCMODE || guest & (libc::O_PATH | TMPFILE_BIT) != 0 {
             return Err(Errno::EINVAL);
         }
-        let direct = if self.config.allow_direct_io { libc::O_DIRECT } else { 0 };
+        let direct = if self.config.allow_direct_io {
+            libc::O_DIRECT
+        } else {
+            0
+        };
         Ok(access | guest & (libc::O_TRUNC | libc::O_SYNC | libc::O_DSYNC | direct))
     }
 }

@@ -24,7 +24,10 @@ pub struct Key {
 impl Key {
     /// The key as the guest writes it.
     pub fn from_number(number: u64) -> Self {
-        Self { slot: number as u32, generation: (number >> 32) as u32 }
+        Self {
+            slot: number as u32,
+            generation: (number >> 32) as u32,
+        }
     }
 
     /// The key as a number; the first record ever is 1.
@@ -65,7 +68,10 @@ impl<T: Default> Slab<T> {
     pub fn new() -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
-            free: Mutex::new(FreeSlots { recycled: Vec::new(), fresh: FIRST_SLOT }),
+            free: Mutex::new(FreeSlots {
+                recycled: Vec::new(),
+                fresh: FIRST_SLOT,
+            }),
         }
     }
 
@@ -82,7 +88,10 @@ impl<T: Default> Slab<T> {
         fill(&slot.record);
         let state = slot.state.load(Ordering::Relaxed) + 1;
         slot.state.store(state, Ordering::Release);
-        Key { slot: index, generation: state >> 1 }
+        Key {
+            slot: index,
+            generation: state >> 1,
+        }
     }
 
     /// The record of `key`, while that is in use.
@@ -98,7 +107,9 @@ impl<T: Default> Slab<T> {
         let state = in_use(key.generation);
         self.slot(key.slot).is_some_and(|slot| {
             let next = state.wrapping_add(1);
-            slot.state.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            slot.state
+                .compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
         })
     }
 
@@ -106,7 +117,11 @@ impl<T: Default> Slab<T> {
     pub fn recycle(&self, index: u32, clear: impl FnOnce(&T)) {
         let slot = self.slot(index).expect("a slot that was in use");
         clear(&slot.record);
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).recycled.push(index);
+        self.free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recycled
+            .push(index);
     }
 
     /// The record in `index`, in use or not: for callers that know by other means.
@@ -117,13 +132,22 @@ impl<T: Default> Slab<T> {
     /// The key under which slot `index` is in use now, if it is.
     pub fn key_of(&self, index: u32) -> Option<Key> {
         let state = self.slot(index)?.state.load(Ordering::Acquire);
-        (state & 1 == 1).then_some(Key { slot: index, generation: state >> 1 })
+        (state & 1 == 1).then_some(Key {
+            slot: index,
+            generation: state >> 1,
+        })
     }
 
     /// The keys in use.
     pub fn keys(&self) -> Vec<Key> {
-        let end = self.free.lock().unwrap_or_else(PoisonError::into_inner).fresh;
-        (FIRST_SLOT..end).filter_map(|index| self.key_of(index)).collect()
+        let end = self
+            .free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .fresh;
+        (FIRST_SLOT..end)
+            .filter_map(|index| self.key_of(index))
+            .collect()
     }
 
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
@@ -153,7 +177,10 @@ fn in_use(generation: u32) -> u32 {
 fn locate(index: u32) -> (usize, usize) {
     let shifted = u64::from(index) + u64::from(FIRST_CHUNK);
     let chunk = shifted.ilog2() - FIRST_CHUNK.ilog2();
-    (chunk as usize, (shifted - (u64::from(FIRST_CHUNK) << chunk)) as usize)
+    (
+        chunk as usize,
+        (shifted - (u64::from(FIRST_CHUNK) << chunk)) as usize,
+    )
 }
 
 #[cfg(test)]
@@ -185,14 +212,27 @@ mod tests {
         slab.recycle(old.slot(), |_| ());
         let new = insert(&slab, 6);
 
-        assert_eq!((new.slot(), get(&slab, old), get(&slab, new)), (old.slot(), None, Some(6)));
+        assert_eq!(
+            (new.slot(), get(&slab, old), get(&slab, new)),
+            (old.slot(), None, Some(6))
+        );
     }
 
     #[test]
     fn no_number_of_a_guest_finds_what_is_not_there() {
         let slab = Slab::new();
         insert(&slab, 5);
-        for number in [0, 2, 63, 64, 65, 1 << 31, u32::MAX.into(), 1 << 32 | 1, u64::MAX] {
+        for number in [
+            0,
+            2,
+            63,
+            64,
+            65,
+            1 << 31,
+            u32::MAX.into(),
+            1 << 32 | 1,
+            u64::MAX,
+        ] {
             assert_eq!(get(&slab, Key::from_number(number)), None, "{number:#x}");
         }
     }

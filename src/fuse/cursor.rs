@@ -21,7 +21,9 @@ impl<'a> Cursor<'a> {
     /// The next structure.
     pub fn take<T: ByteValued + Default>(&mut self) -> Result<T, WireError> {
         let mut value = T::default();
-        value.as_mut_slice().copy_from_slice(self.bytes(size_of::<T>())?);
+        value
+            .as_mut_slice()
+            .copy_from_slice(self.bytes(size_of::<T>())?);
         Ok(value)
     }
 
@@ -61,7 +63,11 @@ impl<'a> Cursor<'a> {
     }
 
     fn end(&self) -> Result<(), WireError> {
-        if self.0.is_empty() { Ok(()) } else { Err(WireError::Malformed) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(WireError::Malformed)
+        }
     }
 }
 

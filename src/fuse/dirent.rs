@@ -50,7 +50,12 @@ mod tests {
 
     #[test]
     fn entries_are_padded_and_counted_exactly() {
-        let dirent = Dirent { ino: 1, next_offset: 2, kind: 4, name: b"name" };
+        let dirent = Dirent {
+            ino: 1,
+            next_offset: 2,
+            kind: 4,
+            name: b"name",
+        };
         let mut reply = Reply::new();
         reply.begin(16 + 32);
 

@@ -84,7 +84,11 @@ pub enum Negotiation {
 
 /// Answers `request` with what it shares with `offered`.
 pub fn negotiate(request: &InitRequest, offered: Features) -> Negotiation {
-    let mut reply = InitOut { major: abi::MAJOR, minor: abi::MINOR, ..Default::default() };
+    let mut reply = InitOut {
+        major: abi::MAJOR,
+        minor: abi::MINOR,
+        ..Default::default()
+    };
     if request.major > abi::MAJOR {
         return Negotiation::AskAgain(reply);
     }
@@ -101,7 +105,13 @@ pub fn negotiate(request: &InitRequest, offered: Features) -> Negotiation {
     reply.max_write = MAX_WRITE;
     reply.time_gran = 1;
     reply.max_pages = MAX_PAGES;
-    Negotiation::Agreed(Session { minor: reply.minor, features }, reply)
+    Negotiation::Agreed(
+        Session {
+            minor: reply.minor,
+            features,
+        },
+        reply,
+    )
 }
 
 #[cfg(test)]
@@ -109,7 +119,12 @@ mod tests {
     use super::*;
 
     fn request(major: u32, minor: u32, flags: u64) -> InitRequest {
-        InitRequest { major, minor, max_readahead: 1 << 17, flags }
+        InitRequest {
+            major,
+            minor,
+            max_readahead: 1 << 17,
+            flags,
+        }
     }
 
     #[test]
@@ -117,26 +132,40 @@ mod tests {
         let offered = Features::ALWAYS.with(flag::SUBMOUNTS, true);
 
         let asked = request(7, 40, flag::BIG_WRITES | flag::SUBMOUNTS | 1 << 63);
-        let Negotiation::Agreed(session, reply) = negotiate(&asked, offered) else { panic!() };
+        let Negotiation::Agreed(session, reply) = negotiate(&asked, offered) else {
+            panic!()
+        };
 
-        assert_eq!(session.features, Features(flag::BIG_WRITES | flag::SUBMOUNTS));
-        assert_eq!((reply.minor, reply.max_write, reply.flags2), (40, MAX_WRITE, 0));
+        assert_eq!(
+            session.features,
+            Features(flag::BIG_WRITES | flag::SUBMOUNTS)
+        );
+        assert_eq!(
+            (reply.minor, reply.max_write, reply.flags2),
+            (40, MAX_WRITE, 0)
+        );
     }
 
     #[test]
     fn c9_versions_are_bounded_on_both_sides() {
-        let try_version = |major, minor| negotiate(&request(major, minor, u64::MAX), Features::ALWAYS);
+        let try_version =
+            |major, minor| negotiate(&request(major, minor, u64::MAX), Features::ALWAYS);
         assert!(matches!(try_version(8, 0), Negotiation::AskAgain(out) if out.major == 7));
         assert!(matches!(try_version(u32::MAX, 0), Negotiation::AskAgain(_)));
         for (major, minor) in [(6, 99), (7, 0), (7, 26)] {
-            assert!(matches!(try_version(major, minor), Negotiation::TooOld), "{major}.{minor}");
+            assert!(
+                matches!(try_version(major, minor), Negotiation::TooOld),
+                "{major}.{minor}"
+            );
         }
         assert!(matches!(try_version(7, 99), Negotiation::Agreed(s, _) if s.minor == abi::MINOR));
     }
 
     #[test]
     fn the_second_word_of_flags_is_read_when_announced() {
-        let mut body = [7u32, 36, 0, flag::INIT_EXT as u32, 1 << 4].map(u32::to_ne_bytes).concat();
+        let mut body = [7u32, 36, 0, flag::INIT_EXT as u32, 1 << 4]
+            .map(u32::to_ne_bytes)
+            .concat();
         let decoded = InitRequest::decode(Cursor::new(&body)).unwrap();
         assert!(Features(decoded.flags).has(flag::DIRECT_IO_ALLOW_MMAP));
 

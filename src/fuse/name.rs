@@ -46,7 +46,9 @@ mod tests {
 
     #[test]
     fn what_could_lead_elsewhere_is_none() {
-        for name in [c"", c".", c"..", c"/", c"a/b", c"../x", c"x/", c"./x", c"/etc"] {
+        for name in [
+            c"", c".", c"..", c"/", c"a/b", c"../x", c"x/", c"./x", c"/etc",
+        ] {
             assert_eq!(Name::new(name), Err(WireError::BadName), "{name:?}");
         }
     }

@@ -14,7 +14,10 @@ pub struct Reply {
 impl Reply {
     /// A reply of nothing yet.
     pub fn new() -> Self {
-        Self { bytes: vec![0; OUT_HEADER_LEN], room: OUT_HEADER_LEN }
+        Self {
+            bytes: vec![0; OUT_HEADER_LEN],
+            room: OUT_HEADER_LEN,
+        }
     }
 
     /// Starts over for a request with room for `room` bytes of reply.
@@ -60,13 +63,21 @@ impl Reply {
     /// Ends a successful reply: `in_place` more bytes of payload are in guest memory already.
     pub fn seal(&mut self, unique: u64, in_place: usize) {
         let len = (self.bytes.len() + in_place) as u32;
-        self.set_header(OutHeader { len, error: 0, unique });
+        self.set_header(OutHeader {
+            len,
+            error: 0,
+            unique,
+        });
     }
 
     /// Makes it an error reply, dropping any payload; `errno` is positive.
     pub fn fail(&mut self, unique: u64, errno: i32) {
         self.bytes.truncate(OUT_HEADER_LEN);
-        self.set_header(OutHeader { len: OUT_HEADER_LEN as u32, error: -errno, unique });
+        self.set_header(OutHeader {
+            len: OUT_HEADER_LEN as u32,
+            error: -errno,
+            unique,
+        });
     }
 
     /// The encoded bytes.
@@ -98,7 +109,10 @@ mod tests {
         reply.seal(9, 5);
 
         let header = [24u32.to_ne_bytes(), 0u32.to_ne_bytes()].concat();
-        assert_eq!(reply.as_bytes(), [&header, &9u64.to_ne_bytes()[..], b"abc"].concat());
+        assert_eq!(
+            reply.as_bytes(),
+            [&header, &9u64.to_ne_bytes()[..], b"abc"].concat()
+        );
     }
 
     #[test]

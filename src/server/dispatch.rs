@@ -21,7 +21,13 @@ impl Worker {
         data: &mut GuestBuffers<'_>,
         target: &mut GuestBuffers<'_>,
     ) -> Result<usize, Errno> {
-        let Self { server, fs, reply, listing, .. } = self;
+        let Self {
+            server,
+            fs,
+            reply,
+            listing,
+            ..
+        } = self;
         let (fs, caller) = (fs.enter(), &request.caller);
         let cache = fs.cache();
         match &request.operation {
@@ -64,7 +70,9 @@ impl Worker {
             Operation::Fsync(op) => fs.fsync(op)?,
             Operation::Fsyncdir(op) => fs.fsyncdir(op)?,
             Operation::Fallocate(op) => fs.fallocate(op)?,
-            Operation::Lseek(op) => reply.put(&LseekOut { offset: fs.lseek(op)? }),
+            Operation::Lseek(op) => reply.put(&LseekOut {
+                offset: fs.lseek(op)?,
+            }),
             Operation::CopyFileRange(op) => {
                 let copied = fs.copy_file_range(op)?;
                 match op.wide {
@@ -102,7 +110,11 @@ impl Worker {
 
 impl Server {
     fn put_entry(&self, reply: &mut Reply, entry: Entry) {
-        reply.put(&encode::entry(&entry, self.fs.cache(), self.session.features()));
+        reply.put(&encode::entry(
+            &entry,
+            self.fs.cache(),
+            self.session.features(),
+        ));
     }
 
     /// Starts a session; whatever an earlier one knew is forgotten.
@@ -187,5 +199,8 @@ fn written_bytes<'a>(
 }
 
 fn put_count(reply: &mut Reply, count: usize) {
-    reply.put(&WriteOut { size: count as u32, padding: 0 });
+    reply.put(&WriteOut {
+        size: count as u32,
+        padding: 0,
+    });
 }

@@ -50,7 +50,12 @@ pub fn entry(entry: &Entry, cache: &CachePolicy, features: Features) -> EntryOut
 /// A file's attributes.
 pub fn attr_out(stat: &Stat, cache: &CachePolicy) -> AttrOut {
     let (attr_valid, attr_valid_nsec) = split(cache.timeout);
-    AttrOut { attr_valid, attr_valid_nsec, dummy: 0, attr: attr(stat, 0) }
+    AttrOut {
+        attr_valid,
+        attr_valid_nsec,
+        dummy: 0,
+        attr: attr(stat, 0),
+    }
 }
 
 fn attr(stat: &Stat, flags: u32) -> Attr {
@@ -90,16 +95,38 @@ pub fn put_statx(reply: &mut Reply, stat: &Stat, cache: &CachePolicy) {
     let raw = stat.raw();
     let (valid, valid_nsec) = split(cache.timeout);
     let mut fields = Fields(reply, 0);
-    fields.put64(valid).put32(valid_nsec).put32(0).put64(0).put64(0);
+    fields
+        .put64(valid)
+        .put32(valid_nsec)
+        .put32(0)
+        .put64(0)
+        .put64(0);
     fields.1 = 0;
     let mask = raw.stx_mask & (libc::STATX_BASIC_STATS | libc::STATX_BTIME);
-    fields.put32(mask).put32(raw.stx_blksize).put64(raw.stx_attributes);
-    fields.put32(raw.stx_nlink).put32(raw.stx_uid).put32(raw.stx_gid);
+    fields
+        .put32(mask)
+        .put32(raw.stx_blksize)
+        .put64(raw.stx_attributes);
+    fields
+        .put32(raw.stx_nlink)
+        .put32(raw.stx_uid)
+        .put32(raw.stx_gid);
     fields.put32(raw.stx_mode.into());
-    fields.put64(raw.stx_ino).put64(raw.stx_size).put64(raw.stx_blocks);
+    fields
+        .put64(raw.stx_ino)
+        .put64(raw.stx_size)
+        .put64(raw.stx_blocks);
     fields.put64(raw.stx_attributes_mask);
-    for time in [&raw.stx_atime, &raw.stx_btime, &raw.stx_ctime, &raw.stx_mtime] {
-        fields.put64(time.tv_sec as u64).put32(time.tv_nsec).put32(0);
+    for time in [
+        &raw.stx_atime,
+        &raw.stx_btime,
+        &raw.stx_ctime,
+        &raw.stx_mtime,
+    ] {
+        fields
+            .put64(time.tv_sec as u64)
+            .put32(time.tv_nsec)
+            .put32(0);
     }
     fields.put32(raw.stx_rdev_major).put32(raw.stx_rdev_minor);
     fields.put32(raw.stx_dev_major).put32(raw.stx_dev_minor);
@@ -134,14 +161,22 @@ pub fn opened_file(opened: Opened, cache: &CachePolicy) -> OpenOut {
         DataCache::Revalidate => 0,
         DataCache::Keep => abi::open_flag::KEEP_CACHE,
     };
-    OpenOut { fh: opened.handle.0, open_flags, passthrough: 0 }
+    OpenOut {
+        fh: opened.handle.0,
+        open_flags,
+        passthrough: 0,
+    }
 }
 
 /// An opened directory.
 pub fn opened_directory(opened: Opened, cache: &CachePolicy) -> OpenOut {
     let keep = abi::open_flag::KEEP_CACHE | abi::open_flag::CACHE_DIR;
     let open_flags = if cache.keep_listings { keep } else { 0 };
-    OpenOut { fh: opened.handle.0, open_flags, passthrough: 0 }
+    OpenOut {
+        fh: opened.handle.0,
+        open_flags,
+        passthrough: 0,
+    }
 }
 
 /// A file system.

@@ -38,7 +38,12 @@ pub struct Server {
 impl Server {
     /// Serves `fs`.
     pub fn new(fs: Arc<PassthroughFs>, offer: Offer) -> Arc<Self> {
-        Arc::new(Self { fs, offer, session: SessionCell::default(), malformed: AtomicU64::new(0) })
+        Arc::new(Self {
+            fs,
+            offer,
+            session: SessionCell::default(),
+            malformed: AtomicU64::new(0),
+        })
     }
 
     /// How many requests could not be decoded so far.
@@ -110,7 +115,11 @@ impl Worker {
 
     /// Copies the request without its header, and without a write's data, which stays in guest
     /// memory.
-    fn read_body(&mut self, header: &InHeader, request: &GuestBuffers<'_>) -> Result<(), WireError> {
+    fn read_body(
+        &mut self,
+        header: &InHeader,
+        request: &GuestBuffers<'_>,
+    ) -> Result<(), WireError> {
         let len = header.len as usize;
         let announced = len.checked_sub(IN_HEADER_LEN).ok_or(WireError::Malformed)?;
         if len > request.len() {
@@ -148,14 +157,20 @@ impl Worker {
             header.unique,
             opcode::name(header.opcode),
             header.nodeid,
-            result.err().map_or("done".to_owned(), |errno| format!("{errno:?}")),
+            result
+                .err()
+                .map_or("done".to_owned(), |errno| format!("{errno:?}")),
         );
         result
     }
 
     fn refuse(&self, header: &InHeader, error: WireError) -> Errno {
         self.count_malformed();
-        limited!(Warn, "a malformed {} request: {error}", opcode::name(header.opcode));
+        limited!(
+            Warn,
+            "a malformed {} request: {error}",
+            opcode::name(header.opcode)
+        );
         Errno::from_raw(error.errno())
     }
 
@@ -187,7 +202,11 @@ impl Server {
 fn read_header(request: &GuestBuffers<'_>, reply: &GuestBuffers<'_>) -> Result<InHeader, Dropped> {
     let mut bytes = [0; IN_HEADER_LEN];
     if request.copy_to(0, &mut bytes) < bytes.len() {
-        limited!(Warn, "a request of {} bytes is dropped: it has no header", request.len());
+        limited!(
+            Warn,
+            "a request of {} bytes is dropped: it has no header",
+            request.len()
+        );
         return Err(Dropped);
     }
     let header = operation::header(&bytes);

@@ -69,7 +69,10 @@ impl Capabilities {
 
     /// The calling thread's sets.
     pub fn current() -> Result<Self, Errno> {
-        let mut header = Header { version: VERSION_3, pid: 0 };
+        let mut header = Header {
+            version: VERSION_3,
+            pid: 0,
+        };
         let mut halves = [Half::default(); 2];
         // SAFETY: header and the two halves of version 3 are live and writable.
         let result =
@@ -90,7 +93,10 @@ impl Capabilities {
 
     /// Gives the calling thread these sets.
     pub fn apply(&self) -> Result<(), Errno> {
-        let mut header = Header { version: VERSION_3, pid: 0 };
+        let mut header = Header {
+            version: VERSION_3,
+            pid: 0,
+        };
         let half = |shift: u32| Half {
             effective: (self.effective >> shift) as u32,
             permitted: (self.permitted >> shift) as u32,

@@ -52,7 +52,11 @@ impl Errno {
 
     /// The calling thread's last error.
     pub fn last() -> Self {
-        Self::from_raw(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+        Self::from_raw(
+            io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EIO),
+        )
     }
 
     /// The number, as in `errno.h`.
@@ -93,7 +97,11 @@ impl fmt::Debug for Errno {
 
 /// Turns a system call's `-1` into its errno; any other value passes.
 pub(super) fn check<T: Copy + Ord + From<i8>>(result: T) -> Result<T, Errno> {
-    if result < T::from(0) { Err(Errno::last()) } else { Ok(result) }
+    if result < T::from(0) {
+        Err(Errno::last())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Calls again for as long as a signal interrupts the call.

@@ -109,7 +109,11 @@ impl ProcFds {
         let raw = retry(|| {
             // SAFETY: `name` is NUL-terminated and outlives the call.
             unsafe {
-                libc::openat(self.0.as_raw_fd(), name.as_c_str().as_ptr(), flags | libc::O_CLOEXEC)
+                libc::openat(
+                    self.0.as_raw_fd(),
+                    name.as_c_str().as_ptr(),
+                    flags | libc::O_CLOEXEC,
+                )
             }
         })?;
         owned(raw)
@@ -142,6 +146,9 @@ mod tests {
     fn a_proc_name_is_the_decimal_number() {
         let file = File::open("/dev/null").unwrap();
         let name = ProcName::new(file.as_fd());
-        assert_eq!(name.as_c_str().to_str().unwrap(), file.as_raw_fd().to_string());
+        assert_eq!(
+            name.as_c_str().to_str().unwrap(),
+            file.as_raw_fd().to_string()
+        );
     }
 }

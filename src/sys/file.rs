@@ -30,7 +30,13 @@ pub fn pwrite_from(
     transfer(window, offset, |slices, offset| {
         // SAFETY: the window's contract: its slices are mapped.
         unsafe {
-            libc::pwritev2(fd.as_raw_fd(), slices.as_ptr(), slices.len() as i32, offset, flags)
+            libc::pwritev2(
+                fd.as_raw_fd(),
+                slices.as_ptr(),
+                slices.len() as i32,
+                offset,
+                flags,
+            )
         }
     })
 }
@@ -156,6 +162,10 @@ pub fn fstatfs(fd: BorrowedFd<'_>) -> Result<FileSystemStat, Errno> {
         files_free: stat.f_ffree,
         block_size: stat.f_bsize as u32,
         name_max: stat.f_namelen as u32,
-        fragment_size: if stat.f_frsize == 0 { stat.f_bsize } else { stat.f_frsize } as u32,
+        fragment_size: if stat.f_frsize == 0 {
+            stat.f_bsize
+        } else {
+            stat.f_frsize
+        } as u32,
     })
 }

@@ -21,7 +21,11 @@ impl<'a> GuestBuffers<'a> {
     /// into; for a list that is written to, writable; and `len` must be their sum.
     pub unsafe fn new(slices: &'a mut [iovec], len: usize) -> Self {
         debug_assert_eq!(len, slices.iter().map(|s| s.iov_len).sum::<usize>());
-        Self { slices, len, memory: PhantomData }
+        Self {
+            slices,
+            len,
+            memory: PhantomData,
+        }
     }
 
     /// Bytes in all slices together.
@@ -96,14 +100,24 @@ impl<'a> Window<'a> {
         let end = end.min(slices.len());
         let slices = &mut slices[..end];
         let (first, last) = (slices.first().copied(), slices.last().copied());
-        if rest > 0 && let Some(slice) = slices.last_mut() {
+        if rest > 0
+            && let Some(slice) = slices.last_mut()
+        {
             slice.iov_len = slice.iov_len.min(rest);
         }
         if let Some(slice) = slices.first_mut() {
-            slice.iov_base = slice.iov_base.cast::<u8>().wrapping_add(skip).cast::<c_void>();
+            slice.iov_base = slice
+                .iov_base
+                .cast::<u8>()
+                .wrapping_add(skip)
+                .cast::<c_void>();
             slice.iov_len -= skip;
         }
-        Self { slices, first, last }
+        Self {
+            slices,
+            first,
+            last,
+        }
     }
 
     /// The iovecs, for a system call; the memory contract is that of [`GuestBuffers::new`].
@@ -153,11 +167,16 @@ mod tests {
     /// Runs `check` on buffers of the given lengths, filled with 0, 1, 2, ...
     fn with_buffers(lens: &[usize], check: impl FnOnce(&mut GuestBuffers)) {
         let mut counter = 0..;
-        let mut memory: Vec<Vec<u8>> =
-            lens.iter().map(|&len| counter.by_ref().take(len).collect()).collect();
+        let mut memory: Vec<Vec<u8>> = lens
+            .iter()
+            .map(|&len| counter.by_ref().take(len).collect())
+            .collect();
         let mut slices: Vec<iovec> = memory
             .iter_mut()
-            .map(|part| iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() })
+            .map(|part| iovec {
+                iov_base: part.as_mut_ptr().cast(),
+                iov_len: part.len(),
+            })
             .collect();
         // SAFETY: `memory` outlives the buffers and is not touched meanwhile.
         let mut buffers = unsafe { GuestBuffers::new(&mut slices, lens.iter().sum()) };

@@ -11,7 +11,8 @@ use super::fd::{ProcName, owned};
 use super::{Errno, ProcFds};
 
 /// How a name may be resolved: within the directory, through no symlink of either kind.
-const RESOLVE: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
+const RESOLVE: u64 =
+    libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
 
 /// Whether `openat2(2)` is known to be missing (before Linux 5.6, or filtered by a container).
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
@@ -89,7 +90,12 @@ pub fn create_exclusive(
     flags: i32,
     mode: u32,
 ) -> Result<OwnedFd, Errno> {
-    open_beneath(dir.as_raw_fd(), name, flags | libc::O_CREAT | libc::O_EXCL, mode)
+    open_beneath(
+        dir.as_raw_fd(),
+        name,
+        flags | libc::O_CREAT | libc::O_EXCL,
+        mode,
+    )
 }
 
 /// Opens a new file without a name in `dir` (`O_TMPFILE`).

@@ -48,7 +48,9 @@ pub fn raise_nofile_limit(wish: NofileWish) -> Result<u64, Errno> {
     match wish {
         NofileWish::Unchanged => Ok(soft),
         NofileWish::Exactly(limit) => set(limit),
-        NofileWish::Default => Ok(set(DEFAULT).or_else(|_| set(hard.min(DEFAULT))).unwrap_or(soft)),
+        NofileWish::Default => Ok(set(DEFAULT)
+            .or_else(|_| set(hard.min(DEFAULT)))
+            .unwrap_or(soft)),
     }
 }
 
@@ -73,5 +75,9 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 /// full or the peer is gone.
 pub fn peek(stream: &std::os::unix::net::UnixStream, buffer: &mut [u8]) -> Result<usize, Errno> {
     use nix::sys::socket::{MsgFlags, recv};
-    Ok(recv(stream.as_raw_fd(), buffer, MsgFlags::MSG_PEEK | MsgFlags::MSG_WAITALL)?)
+    Ok(recv(
+        stream.as_raw_fd(),
+        buffer,
+        MsgFlags::MSG_PEEK | MsgFlags::MSG_WAITALL,
+    )?)
 }

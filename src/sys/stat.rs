@@ -72,19 +72,33 @@ impl Stat {
 
 impl std::fmt::Debug for Stat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Stat(ino {}, mode {:o})", self.0.stx_ino, self.0.stx_mode)
+        write!(
+            f,
+            "Stat(ino {}, mode {:o})",
+            self.0.stx_ino, self.0.stx_mode
+        )
     }
 }
 
 /// Looks at the object behind `fd`. `extra` adds `STATX_*` bits to the usual ones and may hold
 /// `AT_STATX_*` synchronisation flags in `sync`.
 pub fn stat(fd: BorrowedFd<'_>, extra: u32, sync: i32) -> Result<Stat, Errno> {
-    statx(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH | sync, MASK | extra)
+    statx(
+        fd.as_raw_fd(),
+        c"",
+        libc::AT_EMPTY_PATH | sync,
+        MASK | extra,
+    )
 }
 
 /// Looks at the entry `name` of directory `dir`, following neither a symlink nor an automount.
 pub fn stat_child(dir: BorrowedFd<'_>, name: &CStr) -> Result<Stat, Errno> {
-    statx(dir.as_raw_fd(), name, libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT, MASK)
+    statx(
+        dir.as_raw_fd(),
+        name,
+        libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT,
+        MASK,
+    )
 }
 
 fn statx(dir: RawFd, name: &CStr, flags: i32, mask: u32) -> Result<Stat, Errno> {

@@ -58,10 +58,15 @@ impl Memory {
         if !holds(&file, region.mmap_offset, len) {
             return Err("a region is larger than its file".to_owned());
         }
-        let mapping = region.mmap_region(file).map_err(|error| error.to_string())?;
+        let mapping = region
+            .mmap_region(file)
+            .map_err(|error| error.to_string())?;
         let guest = GuestAddress(region.guest_phys_addr);
         let mapped = GuestRegionMmap::new(mapping, guest).ok_or("a region wraps around")?;
-        let mmap = self.mmap.insert_region(mapped.into()).map_err(|error| error.to_string())?;
+        let mmap = self
+            .mmap
+            .insert_region(mapped.into())
+            .map_err(|error| error.to_string())?;
         let users = self.regions.iter().map(|known| (known.guest, known.user));
         let users = users.chain([(region.guest_phys_addr, user)]).collect();
         Ok(Self::of(mmap, users))
@@ -71,7 +76,13 @@ impl Memory {
     pub fn without(&self, guest: u64, len: u64) -> Result<Self, String> {
         let removed = self.mmap.remove_region(GuestAddress(guest), len);
         let (mmap, _) = removed.map_err(|error| error.to_string())?;
-        Ok(Self::of(mmap, self.regions.iter().map(|known| (known.guest, known.user)).collect()))
+        Ok(Self::of(
+            mmap,
+            self.regions
+                .iter()
+                .map(|known| (known.guest, known.user))
+                .collect(),
+        ))
     }
 
     fn of(mmap: GuestMemoryMmap, users: Vec<(u64, u64)>) -> Self {
@@ -82,11 +93,17 @@ impl Memory {
             Region {
                 guest,
                 user: user.expect("every region was described").1,
-                host: host.ok().and_then(NonNull::new).expect("a mapping has an address"),
+                host: host
+                    .ok()
+                    .and_then(NonNull::new)
+                    .expect("a mapping has an address"),
                 len: region.len(),
             }
         });
-        Self { regions: regions.collect(), mmap }
+        Self {
+            regions: regions.collect(),
+            mmap,
+        }
     }
 
     /// Whether no region is mapped.
@@ -145,7 +162,8 @@ impl Memory {
 /// would end the daemon (`SIGBUS`). Devices do not say how large they are.
 fn holds(file: &File, offset: u64, len: u64) -> bool {
     let enough = |size: u64| offset.checked_add(len).is_some_and(|end| end <= size);
-    file.metadata().is_ok_and(|metadata| !metadata.is_file() || enough(metadata.len()))
+    file.metadata()
+        .is_ok_and(|metadata| !metadata.is_file() || enough(metadata.len()))
 }
 
 /// Appends a slice, or lengthens the last one that ends where it begins.
@@ -154,7 +172,10 @@ fn push_merged(slices: &mut Vec<iovec>, host: NonNull<u8>, len: usize) {
         Some(last) if last.iov_base as usize + last.iov_len == host.as_ptr() as usize => {
             last.iov_len += len;
         }
-        _ => slices.push(iovec { iov_base: host.as_ptr().cast(), iov_len: len }),
+        _ => slices.push(iovec {
+            iov_base: host.as_ptr().cast(),
+            iov_len: len,
+        }),
     }
 }
 
@@ -167,13 +188,20 @@ pub(super) mod tests {
     pub fn region(guest: u64, len: u64) -> SharedRegion {
         let file = File::from(memfd_create(c"test", MFdFlags::empty()).unwrap());
         file.set_len(len).unwrap();
-        (VhostUserMemoryRegion::new(guest, len, guest + (1 << 40), 0), file)
+        (
+            VhostUserMemoryRegion::new(guest, len, guest + (1 << 40), 0),
+            file,
+        )
     }
 
     /// 0x1000..0x3000 in two adjacent regions, a hole, 0x8000..0x9000.
     fn memory() -> Memory {
-        Memory::map(vec![region(0x8000, 0x1000), region(0x2000, 0x1000), region(0x1000, 0x1000)])
-            .unwrap()
+        Memory::map(vec![
+            region(0x8000, 0x1000),
+            region(0x2000, 0x1000),
+            region(0x1000, 0x1000),
+        ])
+        .unwrap()
     }
 
     fn translated_len(guest: u64, len: u32) -> Option<usize> {
@@ -234,6 +262,9 @@ pub(super) mod tests {
         let memory = memory();
         assert!(memory.without(0x4000, 0x1000).is_err());
         let smaller = memory.without(0x2000, 0x1000).unwrap();
-        assert_eq!((smaller.region_count(), smaller.contiguous(0x2000, 1)), (2, None));
+        assert_eq!(
+            (smaller.region_count(), smaller.contiguous(0x2000, 1)),
+            (2, None)
+        );
     }
 }

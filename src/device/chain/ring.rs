@@ -175,7 +175,9 @@ impl AvailRing {
     pub fn ask_for_kick(&mut self) -> bool {
         if self.event_idx {
             let avail_event = ELEMENTS + usize::from(self.size) * USED_ELEMENT / 2;
-            self.used.word(avail_event).store(self.next, Ordering::Relaxed);
+            self.used
+                .word(avail_event)
+                .store(self.next, Ordering::Relaxed);
         } else {
             self.used.word(FLAGS).store(0, Ordering::Relaxed);
         }
@@ -188,7 +190,9 @@ impl AvailRing {
     /// says so already.
     pub fn decline_kicks(&mut self) {
         if !self.event_idx {
-            self.used.word(FLAGS).store(USED_NO_NOTIFY, Ordering::Relaxed);
+            self.used
+                .word(FLAGS)
+                .store(USED_NO_NOTIFY, Ordering::Relaxed);
         }
     }
 }
@@ -216,14 +220,25 @@ impl UsedRing {
         let used = Words::used(memory, addresses)?;
         let available = Words::available(memory, addresses)?;
         let next = used.word(INDEX).load(Ordering::Acquire);
-        Ok(Self { used, available, size: addresses.size, event_idx, next, decided: None })
+        Ok(Self {
+            used,
+            available,
+            size: addresses.size,
+            event_idx,
+            next,
+            decided: None,
+        })
     }
 
     /// Returns the chain with this head, `len` bytes written to it.
     pub fn put(&mut self, head: u16, len: u32) {
         let offset = 2 * ELEMENTS + usize::from(self.next % self.size) * USED_ELEMENT;
-        self.used.wide(offset).store(u32::from(head).to_le(), Ordering::Relaxed);
-        self.used.wide(offset + 4).store(len.to_le(), Ordering::Relaxed);
+        self.used
+            .wide(offset)
+            .store(u32::from(head).to_le(), Ordering::Relaxed);
+        self.used
+            .wide(offset + 4)
+            .store(len.to_le(), Ordering::Relaxed);
         self.next = self.next.wrapping_add(1);
         self.used.word(INDEX).store(self.next, Ordering::Release);
     }
@@ -255,8 +270,12 @@ mod tests {
     use super::super::memory::tests::region;
     use super::*;
 
-    const ADDRESSES: RingAddresses =
-        RingAddresses { descriptors: 0x1000, available: 0x2000, used: 0x3000, size: 8 };
+    const ADDRESSES: RingAddresses = RingAddresses {
+        descriptors: 0x1000,
+        available: 0x2000,
+        used: 0x3000,
+        size: 8,
+    };
 
     fn memory() -> Memory {
         Memory::map(vec![region(0x1000, 0x4000)]).unwrap()
@@ -356,7 +375,10 @@ mod tests {
                 for event in 0..8u16 {
                     let event_at = before.wrapping_add(event);
                     let passed = event < steps;
-                    assert_eq!(crossed(event_at, before.wrapping_add(steps), before), passed);
+                    assert_eq!(
+                        crossed(event_at, before.wrapping_add(steps), before),
+                        passed
+                    );
                 }
             }
         }
@@ -365,7 +387,13 @@ mod tests {
     #[test]
     fn b17_rings_outside_memory_break_the_queue() {
         let memory = memory();
-        let outside = RingAddresses { used: 0x4ff8, ..ADDRESSES };
-        assert_eq!(UsedRing::new(&memory, &outside, true).unwrap_err(), Broken::Unmapped);
+        let outside = RingAddresses {
+            used: 0x4ff8,
+            ..ADDRESSES
+        };
+        assert_eq!(
+            UsedRing::new(&memory, &outside, true).unwrap_err(),
+            Broken::Unmapped
+        );
     }
 }

@@ -57,7 +57,9 @@ impl Chain {
         } else {
             (&mut self.readable, &mut self.readable_len)
         };
-        *total = total.checked_add(descriptor.len()).ok_or(BadChain::TooLong)?;
+        *total = total
+            .checked_add(descriptor.len())
+            .ok_or(BadChain::TooLong)?;
         memory
             .translate(descriptor.addr().0, descriptor.len(), slices)
             .ok_or(BadChain::OutOfMemory)
@@ -127,7 +129,12 @@ impl Table {
         }
         // SAFETY: `locate` found `len` entries mapped and `index` is below; the entry may be
         // unaligned and change at any time, hence the volatile read of its bytes.
-        let bytes = unsafe { self.start.add(index as usize).cast::<[u8; 16]>().read_volatile() };
+        let bytes = unsafe {
+            self.start
+                .add(index as usize)
+                .cast::<[u8; 16]>()
+                .read_volatile()
+        };
         // SAFETY: a descriptor is plain bytes, every pattern of which is valid.
         Ok(unsafe { std::mem::transmute::<[u8; 16], Descriptor>(bytes) })
     }
@@ -135,13 +142,12 @@ impl Table {
 
 impl DescriptorTable {
     /// Locates the table of a queue. The result is good for as long as `memory` is.
-    pub fn new(
-        memory: &Memory,
-        addresses: &RingAddresses,
-        indirect: bool,
-    ) -> Result<Self, Broken> {
+    pub fn new(memory: &Memory, addresses: &RingAddresses, indirect: bool) -> Result<Self, Broken> {
         let table = Table::locate(memory, addresses.descriptors, addresses.size.into());
-        Ok(Self { table: table.ok_or(Broken::Unmapped)?, indirect })
+        Ok(Self {
+            table: table.ok_or(Broken::Unmapped)?,
+            indirect,
+        })
     }
 
     /// Reads the chain that starts at `head` into `chain`.
@@ -172,10 +178,8 @@ impl DescriptorTable {
     fn indirect_table(&self, descriptor: &Descriptor, memory: &Memory) -> Result<Table, BadChain> {
         const ENTRY: u32 = size_of::<Descriptor>() as u32;
         let len = descriptor.len();
-        let well_formed = self.indirect
-            && descriptor.flags() & NEXT == 0
-            && len > 0
-            && len.is_multiple_of(ENTRY);
+        let well_formed =
+            self.indirect && descriptor.flags() & NEXT == 0 && len > 0 && len.is_multiple_of(ENTRY);
         if !well_formed {
             return Err(BadChain::BadIndirect);
         }

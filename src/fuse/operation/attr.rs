@@ -100,7 +100,11 @@ impl Setattr {
             mode: has(valid::MODE).then_some(args.mode & PERMISSIONS),
             uid: owner(has(valid::UID), args.uid)?,
             gid: owner(has(valid::GID), args.gid)?,
-            size: if has(valid::SIZE) { Some(offset(args.size)?) } else { None },
+            size: if has(valid::SIZE) {
+                Some(offset(args.size)?)
+            } else {
+                None
+            },
             atime: time(valid::ATIME, valid::ATIME_NOW, args.atime, args.atimensec)?,
             mtime: time(valid::MTIME, valid::MTIME_NOW, args.mtime, args.mtimensec)?,
         })
@@ -131,6 +135,9 @@ impl Access {
         if args.mask > (libc::R_OK | libc::W_OK | libc::X_OK) as u32 {
             return Err(WireError::OutOfRange);
         }
-        Ok(Self { node, mask: args.mask })
+        Ok(Self {
+            node,
+            mask: args.mask,
+        })
     }
 }

@@ -16,7 +16,10 @@ pub struct Forget {
 impl Forget {
     pub(super) fn decode(node: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
         let args: ForgetIn = body.take()?;
-        Ok(Self { node, lookups: args.nlookup })
+        Ok(Self {
+            node,
+            lookups: args.nlookup,
+        })
     }
 }
 
@@ -37,7 +40,10 @@ impl<'a> BatchForget<'a> {
         let mut rest = Cursor::new(self.0);
         std::iter::from_fn(move || {
             let one: ForgetOne = rest.take().ok()?;
-            Some(Forget { node: NodeId(one.nodeid), lookups: one.nlookup })
+            Some(Forget {
+                node: NodeId(one.nodeid),
+                lookups: one.nlookup,
+            })
         })
     }
 }

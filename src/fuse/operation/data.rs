@@ -24,7 +24,12 @@ impl Read {
     pub(super) fn decode(node: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
         let args: ReadIn = body.take()?;
         let offset = range(args.offset, args.size.into())?;
-        Ok(Self { node, handle: HandleId(args.fh), offset, size: args.size })
+        Ok(Self {
+            node,
+            handle: HandleId(args.fh),
+            offset,
+            size: args.size,
+        })
     }
 }
 
@@ -49,9 +54,14 @@ impl Write {
         const FROM_CACHE: u32 = 1;
         let args: WriteIn = body.take()?;
         let offset = range(args.offset, args.size.into())?;
-        let append =
-            args.flags as i32 & libc::O_APPEND != 0 && args.fuse_flags & FROM_CACHE == 0;
-        Ok(Self { node, handle: HandleId(args.fh), offset, size: args.size, append })
+        let append = args.flags as i32 & libc::O_APPEND != 0 && args.fuse_flags & FROM_CACHE == 0;
+        Ok(Self {
+            node,
+            handle: HandleId(args.fh),
+            offset,
+            size: args.size,
+            append,
+        })
     }
 }
 
@@ -67,7 +77,10 @@ pub struct Flush {
 impl Flush {
     pub(super) fn decode(node: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
         let args: FlushIn = body.take()?;
-        Ok(Self { node, handle: HandleId(args.fh) })
+        Ok(Self {
+            node,
+            handle: HandleId(args.fh),
+        })
     }
 }
 
@@ -86,7 +99,11 @@ impl Fsync {
     pub(super) fn decode(node: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
         let args: FsyncIn = body.take()?;
         let data_only = args.fsync_flags & FSYNC_FDATASYNC != 0;
-        Ok(Self { node, handle: HandleId(args.fh), data_only })
+        Ok(Self {
+            node,
+            handle: HandleId(args.fh),
+            data_only,
+        })
     }
 }
 
@@ -136,9 +153,12 @@ impl Lseek {
         let args: LseekIn = body.take()?;
         // The kernel keeps file positions itself and sends only these two (fs/fuse/file.c).
         match args.whence as i32 {
-            whence @ (libc::SEEK_DATA | libc::SEEK_HOLE) => {
-                Ok(Self { node, handle: HandleId(args.fh), offset: offset(args.offset)?, whence })
-            }
+            whence @ (libc::SEEK_DATA | libc::SEEK_HOLE) => Ok(Self {
+                node,
+                handle: HandleId(args.fh),
+                offset: offset(args.offset)?,
+                whence,
+            }),
             _ => Err(WireError::OutOfRange),
         }
     }

@@ -21,6 +21,11 @@ pub struct Readdir {
 impl Readdir {
     pub(super) fn decode(node: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
         let args: ReadIn = body.take()?;
-        Ok(Self { node, handle: HandleId(args.fh), offset: offset(args.offset)?, size: args.size })
+        Ok(Self {
+            node,
+            handle: HandleId(args.fh),
+            offset: offset(args.offset)?,
+            size: args.size,
+        })
     }
 }

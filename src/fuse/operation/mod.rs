@@ -16,7 +16,7 @@ use super::abi::{self, ByteValued, InHeader, opcode};
 use super::cursor::Cursor;
 use super::{Caller, InitRequest, NodeId, WireError};
 
-pub use attr::{Access, Getattr, Setattr, SetTime, Statx};
+pub use attr::{Access, Getattr, SetTime, Setattr, Statx};
 pub use control::{BatchForget, Forget};
 pub use data::{CopyFileRange, Fallocate, Flush, Fsync, Lseek, Read, Write};
 pub use dir::Readdir;
@@ -85,7 +85,10 @@ impl<'a> Request<'a> {
         let body = without_extensions(header, body)?;
         Ok(Self {
             unique: header.unique,
-            caller: Caller { uid: header.uid, gid: header.gid },
+            caller: Caller {
+                uid: header.uid,
+                gid: header.gid,
+            },
             operation: Operation::decode(header.opcode, NodeId(header.nodeid), Cursor::new(body))?,
         })
     }
@@ -95,7 +98,10 @@ impl<'a> Request<'a> {
 /// 7.38, in the low half of what was padding). None is negotiated, so none has a meaning yet.
 fn without_extensions<'a>(header: &InHeader, body: &'a [u8]) -> Result<&'a [u8], WireError> {
     let units = usize::from(header.padding as u16);
-    let len = body.len().checked_sub(units * abi::EXTENSION_UNIT).ok_or(WireError::Malformed)?;
+    let len = body
+        .len()
+        .checked_sub(units * abi::EXTENSION_UNIT)
+        .ok_or(WireError::Malformed)?;
     Ok(&body[..len])
 }
 
@@ -130,7 +136,9 @@ impl<'a> Operation<'a> {
             opcode::FSYNCDIR => Self::Fsyncdir(Fsync::decode(node, body)?),
             opcode::FALLOCATE => Self::Fallocate(Fallocate::decode(node, body)?),
             opcode::LSEEK => Self::Lseek(Lseek::decode(node, body)?),
-            opcode::COPY_FILE_RANGE => Self::CopyFileRange(CopyFileRange::decode(node, body, false)?),
+            opcode::COPY_FILE_RANGE => {
+                Self::CopyFileRange(CopyFileRange::decode(node, body, false)?)
+            }
             opcode::COPY_FILE_RANGE_64 => {
                 Self::CopyFileRange(CopyFileRange::decode(node, body, true)?)
             }
@@ -193,13 +201,17 @@ fn offset(raw: u64) -> Result<i64, WireError> {
 /// An offset with a length after it that must not pass the end of what offsets can say.
 fn range(raw_offset: u64, length: u64) -> Result<i64, WireError> {
     let start = offset(raw_offset)?;
-    let end = raw_offset.checked_add(length).ok_or(WireError::OutOfRange)?;
+    let end = raw_offset
+        .checked_add(length)
+        .ok_or(WireError::OutOfRange)?;
     offset(end).map(|_| start)
 }
 
 /// The next 32-bit word.
 pub(super) fn word(body: &mut Cursor<'_>) -> Result<u32, WireError> {
-    Ok(u32::from_ne_bytes(body.bytes(4)?.try_into().expect("4 bytes")))
+    Ok(u32::from_ne_bytes(
+        body.bytes(4)?.try_into().expect("4 bytes"),
+    ))
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ pub struct Lookup<'a> {
 
 impl<'a> Lookup<'a> {
     pub(super) fn decode(parent: NodeId, mut body: Cursor<'a>) -> Result<Self, WireError> {
-        Ok(Self { parent, name: body.last_name()? })
+        Ok(Self {
+            parent,
+            name: body.last_name()?,
+        })
     }
 }
 
@@ -37,7 +40,11 @@ pub struct Symlink<'a> {
 
 impl<'a> Symlink<'a> {
     pub(super) fn decode(parent: NodeId, mut body: Cursor<'a>) -> Result<Self, WireError> {
-        Ok(Self { parent, name: body.name()?, target: body.last_target()? })
+        Ok(Self {
+            parent,
+            name: body.name()?,
+            target: body.last_target()?,
+        })
     }
 }
 
@@ -58,7 +65,12 @@ impl<'a> Mknod<'a> {
     pub(super) fn decode(parent: NodeId, mut body: Cursor<'a>) -> Result<Self, WireError> {
         let args: MknodIn = body.take()?;
         let mode = args.mode & libc::S_IFMT | masked(args.mode, args.umask);
-        Ok(Self { parent, name: body.last_name()?, mode, device: args.rdev })
+        Ok(Self {
+            parent,
+            name: body.last_name()?,
+            mode,
+            device: args.rdev,
+        })
     }
 }
 
@@ -76,7 +88,11 @@ pub struct Mkdir<'a> {
 impl<'a> Mkdir<'a> {
     pub(super) fn decode(parent: NodeId, mut body: Cursor<'a>) -> Result<Self, WireError> {
         let args: MkdirIn = body.take()?;
-        Ok(Self { parent, name: body.last_name()?, mode: masked(args.mode, args.umask) })
+        Ok(Self {
+            parent,
+            name: body.last_name()?,
+            mode: masked(args.mode, args.umask),
+        })
     }
 }
 
@@ -91,7 +107,10 @@ pub struct Unlink<'a> {
 
 impl<'a> Unlink<'a> {
     pub(super) fn decode(parent: NodeId, mut body: Cursor<'a>) -> Result<Self, WireError> {
-        Ok(Self { parent, name: body.last_name()? })
+        Ok(Self {
+            parent,
+            name: body.last_name()?,
+        })
     }
 }
 
@@ -134,7 +153,13 @@ impl<'a> Rename<'a> {
         flags: u32,
         mut body: Cursor<'a>,
     ) -> Result<Self, WireError> {
-        Ok(Self { parent, name: body.name()?, new_parent, new_name: body.last_name()?, flags })
+        Ok(Self {
+            parent,
+            name: body.name()?,
+            new_parent,
+            new_name: body.last_name()?,
+            flags,
+        })
     }
 }
 
@@ -152,7 +177,11 @@ pub struct Link<'a> {
 impl<'a> Link<'a> {
     pub(super) fn decode(new_parent: NodeId, mut body: Cursor<'a>) -> Result<Self, WireError> {
         let args: LinkIn = body.take()?;
-        Ok(Self { node: NodeId(args.oldnodeid), new_parent, new_name: body.last_name()? })
+        Ok(Self {
+            node: NodeId(args.oldnodeid),
+            new_parent,
+            new_name: body.last_name()?,
+        })
     }
 }
 
@@ -173,7 +202,12 @@ impl<'a> Create<'a> {
     pub(super) fn decode(parent: NodeId, mut body: Cursor<'a>) -> Result<Self, WireError> {
         let args: CreateIn = body.take()?;
         let mode = masked(args.mode, args.umask);
-        Ok(Self { parent, name: body.last_name()?, flags: args.flags, mode })
+        Ok(Self {
+            parent,
+            name: body.last_name()?,
+            flags: args.flags,
+            mode,
+        })
     }
 }
 
@@ -192,7 +226,11 @@ impl Tmpfile {
     pub(super) fn decode(parent: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
         // The kernel appends the name of its nameless dentry, which means nothing.
         let args: CreateIn = body.take()?;
-        Ok(Self { parent, flags: args.flags, mode: masked(args.mode, args.umask) })
+        Ok(Self {
+            parent,
+            flags: args.flags,
+            mode: masked(args.mode, args.umask),
+        })
     }
 }
 

@@ -16,7 +16,10 @@ pub struct Open {
 impl Open {
     pub(super) fn decode(node: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
         let args: OpenIn = body.take()?;
-        Ok(Self { node, flags: args.flags })
+        Ok(Self {
+            node,
+            flags: args.flags,
+        })
     }
 
     /// Whether the opened file could be changed through it or by it.
@@ -38,6 +41,9 @@ pub struct Release {
 impl Release {
     pub(super) fn decode(node: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
         let args: ReleaseIn = body.take()?;
-        Ok(Self { node, handle: HandleId(args.fh) })
+        Ok(Self {
+            node,
+            handle: HandleId(args.fh),
+        })
     }
 }

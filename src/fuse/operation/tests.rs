@@ -57,9 +57,16 @@ fn every_opcode_decodes_and_c6_no_cut_body_does() {
     for (opcode, body) in well_formed() {
         let name = opcode::name(opcode);
         assert!(decode(opcode, &body).is_ok(), "{name}");
-        let needed = if opcode == opcode::TMPFILE { 16 } else { body.len() };
+        let needed = if opcode == opcode::TMPFILE {
+            16
+        } else {
+            body.len()
+        };
         for len in 0..needed {
-            assert!(decode(opcode, &body[..len]).is_err(), "{name} of {len} bytes");
+            assert!(
+                decode(opcode, &body[..len]).is_err(),
+                "{name} of {len} bytes"
+            );
         }
     }
 }
@@ -75,7 +82,10 @@ fn c7_an_unknown_opcode_is_unsupported() {
 fn c14_a_batch_forget_beyond_its_body_is_refused_whole() {
     let mut body = [0; 8 + 16];
     body[0] = 2;
-    assert!(matches!(decode(opcode::BATCH_FORGET, &body), Err(WireError::Malformed)));
+    assert!(matches!(
+        decode(opcode::BATCH_FORGET, &body),
+        Err(WireError::Malformed)
+    ));
 
     body[0] = 1;
     body[8] = 42;
@@ -83,27 +93,45 @@ fn c14_a_batch_forget_beyond_its_body_is_refused_whole() {
     let Ok(Operation::BatchForget(batch)) = decode(opcode::BATCH_FORGET, &body) else {
         panic!("not a batch");
     };
-    assert!(batch.iter().eq([Forget { node: NodeId(42), lookups: 3 }]));
+    assert!(batch.iter().eq([Forget {
+        node: NodeId(42),
+        lookups: 3
+    }]));
 }
 
 #[test]
 fn c15_offsets_beyond_off_t_are_out_of_range() {
     for (offset, size) in [(1 << 63, 0), (u64::MAX, 0), (i64::MAX as u64, 1)] {
-        let write = WriteIn { offset, size, ..Default::default() };
+        let write = WriteIn {
+            offset,
+            size,
+            ..Default::default()
+        };
         let result = decode(opcode::WRITE, write.as_slice());
-        assert!(matches!(result, Err(WireError::OutOfRange)), "{offset:#x} + {size}");
+        assert!(
+            matches!(result, Err(WireError::OutOfRange)),
+            "{offset:#x} + {size}"
+        );
     }
 }
 
 #[test]
 fn c31_unknown_setattr_bits_are_ignored_and_the_type_masked() {
-    let args = SetattrIn { valid: u32::MAX, mode: 0o170644, size: 5, ..Default::default() };
+    let args = SetattrIn {
+        valid: u32::MAX,
+        mode: 0o170644,
+        size: 5,
+        ..Default::default()
+    };
 
     let Ok(Operation::Setattr(op)) = decode(opcode::SETATTR, args.as_slice()) else {
         panic!("not a setattr");
     };
 
-    assert_eq!((op.mode, op.size, op.atime), (Some(0o644), Some(5), Some(SetTime::Now)));
+    assert_eq!(
+        (op.mode, op.size, op.atime),
+        (Some(0o644), Some(5), Some(SetTime::Now))
+    );
 }
 
 #[test]
@@ -113,20 +141,29 @@ fn the_umask_counts_whether_the_guest_applied_it_or_not() {
     body[4..].copy_from_slice(&0o027u32.to_ne_bytes());
     body.extend(b"dir\0");
 
-    let Ok(Operation::Mkdir(op)) = decode(opcode::MKDIR, &body) else { panic!("not a mkdir") };
+    let Ok(Operation::Mkdir(op)) = decode(opcode::MKDIR, &body) else {
+        panic!("not a mkdir")
+    };
 
     assert_eq!(op.mode, 0o750);
 }
 
 #[test]
 fn c10_extensions_are_cut_off_and_must_fit() {
-    let mut header = InHeader { opcode: opcode::MKDIR, padding: 1, ..Default::default() };
+    let mut header = InHeader {
+        opcode: opcode::MKDIR,
+        padding: 1,
+        ..Default::default()
+    };
     let body = [&[0; 8][..], b"dir\0", &[0; 8]].concat();
 
     assert!(Request::decode(&header, &body).is_ok());
 
     header.padding = 100;
-    assert!(matches!(Request::decode(&header, &body), Err(WireError::Malformed)));
+    assert!(matches!(
+        Request::decode(&header, &body),
+        Err(WireError::Malformed)
+    ));
 }
 
 #[test]

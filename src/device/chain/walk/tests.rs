@@ -16,15 +16,22 @@ struct Queue {
 impl Queue {
     fn new(indirect: bool) -> Self {
         let memory = Memory::map(vec![region(0x1000, 0x20_0000)]).unwrap();
-        let addresses =
-            RingAddresses { descriptors: TABLE, available: 0x3000, used: 0x3800, size: SIZE };
+        let addresses = RingAddresses {
+            descriptors: TABLE,
+            available: 0x3000,
+            used: 0x3800,
+            size: SIZE,
+        };
         let table = DescriptorTable::new(&memory, &addresses, indirect).unwrap();
         Self { memory, table }
     }
 
     /// Writes entry `index` of the table at `table`.
     fn set(&self, table: u64, index: u16, (addr, len, flags, next): (u64, u32, u16, u16)) {
-        let at = self.memory.contiguous(table + 16 * u64::from(index), 16).unwrap();
+        let at = self
+            .memory
+            .contiguous(table + 16 * u64::from(index), 16)
+            .unwrap();
         let descriptor = Descriptor::new(addr, len, flags, next);
         // SAFETY: sixteen mapped bytes.
         unsafe { at.cast::<Descriptor>().write_unaligned(descriptor) };
@@ -133,7 +140,12 @@ fn b6_indirect_tables_need_the_feature() {
 #[test]
 fn b7_the_sum_of_lengths_stays_within_32_bits() {
     let memory = Memory::map(vec![region(0, 1 << 32)]).unwrap();
-    let addresses = RingAddresses { descriptors: 0, available: 0x3000, used: 0x3800, size: SIZE };
+    let addresses = RingAddresses {
+        descriptors: 0,
+        available: 0x3000,
+        used: 0x3800,
+        size: SIZE,
+    };
     let table = DescriptorTable::new(&memory, &addresses, true).unwrap();
     let queue = Queue { memory, table };
     for index in 0..3 {
