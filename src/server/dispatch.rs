@@ -161,15 +161,12 @@ impl Server {
                 dirent.pack(reply);
                 return true;
             }
-            match listing.lookup(host.name) {
-                Ok(entry) => {
-                    let entry = encode::entry(&entry, self.fs.cache(), self.session.features());
-                    dirent.pack_plus(reply, Some(&entry));
-                }
-                // Removed since it was listed.
-                Err(Errno::ENOENT) => {}
-                Err(_) => dirent.pack_plus(reply, None),
-            }
+            // One that was removed since it was listed goes out without attributes: left out, it
+            // could make the reply empty, which would mean the directory's end.
+            let entry = listing.lookup(host.name).ok();
+            let entry =
+                entry.map(|entry| encode::entry(&entry, self.fs.cache(), self.session.features()));
+            dirent.pack_plus(reply, entry.as_ref());
             true
         })
     }
