@@ -71,9 +71,9 @@ impl Lab {
     }
 
     /// Does the same on the host and through `share`; both must give the same, which is returned.
-    pub fn alike<T: Debug + PartialEq>(&self, share: &Share, act: impl Fn(&Path) -> T) -> T {
+    pub fn alike<T: Debug>(&self, share: &Share, act: impl Fn(&Path) -> T) -> T {
         let (on_host, through_share) = (act(&self.host()), act(share.path()));
-        assert_eq!(through_share, on_host, "through the share (left) and on the host (right)");
+        assert_alike("on the host", &on_host, "through the share", &through_share);
         through_share
     }
 
@@ -84,9 +84,7 @@ impl Lab {
     fn mount(&self, backing: Backing) {
         let script = match backing {
             // Sparse: only what tests write becomes real.
-            Backing::Ext4 => {
-                "truncate -s 6G image; mkfs.ext4 -q -F image; mount -o loop image fs"
-            }
+            Backing::Ext4 => "truncate -s 6G image; mkfs.ext4 -q -F image; mount -o loop image fs",
             Backing::Tmpfs => "mount -t tmpfs -o mode=755 none fs",
         };
         tool::sh(self.scratch(), script);
@@ -99,6 +97,22 @@ impl Drop for Lab {
     }
 }
 
+/// Compares, and when they differ shows the first lines that do.
+pub fn assert_alike<T: Debug>(one: &str, this: &T, other: &str, that: &T) {
+    let (this, that) = (format!("{this:#?}"), format!("{that:#?}"));
+    if this == that {
+        return;
+    }
+    let pairs = this.lines().zip(that.lines());
+    let differing = pairs.filter(|(this, that)| this != that).take(10);
+    let shown = differing.map(|(this, that)| format!("{one}: {this}\n{other}: {that}\n"));
+    let (lines, others) = (this.lines().count(), that.lines().count());
+    panic!(
+        "{lines} and {others} lines differ:\n{}",
+        shown.collect::<String>()
+    );
+}
+
 /// Why this machine cannot run a test that needs these programs.
 fn hindrance(tools: &[&str]) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
@@ -108,19 +122,31 @@ fn hindrance(tools: &[&str]) -> Option<String> {
         return Some("/dev/fuse cannot be opened; load the fuse kernel module".into());
     }
     let missing = tools.iter().find(|tool| tool::find(tool).is_none())?;
-    Some(format!("{missing} is not installed; run tests/conformance/prepare"))
+    Some(format!(
+        "{missing} is not installed; run tests/conformance/prepare"
+    ))
 }
 
 /// How much longer than usual the long tests are to be.
 pub fn scale() -> u32 {
-    std::env::var("CONFORMANCE_SCALE").map_or(1, |text| text.parse().expect("CONFORMANCE_SCALE is a number"))
+    std::env::var("CONFORMANCE_SCALE").map_or(1, |text| {
+        text.parse().expect("CONFORMANCE_SCALE is a number")
+    })
 }
 
 /// A seed for a random test, printed so that the test can be repeated with `CONFORMANCE_SEED`.
 pub fn seed(test: &str) -> u32 {
-    let fresh = || std::process::id() ^ std::time::UNIX_EPOCH.elapsed().expect("a clock after 1970").subsec_nanos();
+    let fresh = || {
+        std::process::id()
+            ^ std::time::UNIX_EPOCH
+                .elapsed()
+                .expect("a clock after 1970")
+                .subsec_nanos()
+    };
     let given = std::env::var("CONFORMANCE_SEED").ok();
-    let seed = given.map_or_else(fresh, |text| text.parse().expect("CONFORMANCE_SEED is a number"));
+    let seed = given.map_or_else(fresh, |text| {
+        text.parse().expect("CONFORMANCE_SEED is a number")
+    });
     let _ = writeln!(io::stderr(), "{test}: CONFORMANCE_SEED={seed}");
     seed
 }

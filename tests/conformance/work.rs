@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::lab::{Backing, Lab, scale};
+use crate::lab::{Backing, Lab, assert_alike, scale};
 use crate::manifest::{contents, manifest};
 use crate::tool::sh;
 
@@ -11,9 +11,11 @@ const TREE: &str = "/usr/include";
 
 #[test]
 fn an_archive_unpacks_to_the_same_tree() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["tar", "gcc"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["tar", "gcc"]) else {
+        return;
+    };
     let share = lab.share(&[]);
-    sh(lab.scratch(), &format!("tar -cf tree.tar {TREE}"));
+    sh(lab.scratch(), &format!("tar -C {TREE} -cf tree.tar ."));
     let archive = lab.scratch().join("tree.tar");
 
     let tree = lab.alike(&share, |place| {
@@ -22,29 +24,37 @@ fn an_archive_unpacks_to_the_same_tree() {
     });
 
     assert!(tree.len() > 500, "{} files", tree.len());
-    assert_eq!(manifest(&lab.shared()), tree, "behind the share");
+    let behind = manifest(&lab.shared());
+    assert_alike("behind the share", &behind, "through it", &tree);
 }
 
 #[test]
 fn a_tree_packs_to_the_same_archive() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["tar", "gcc"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["tar", "gcc"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     sh(&lab.shared(), &format!("cp -a {TREE}/. ."));
     sh(&lab.host(), "cp -a ../shared/. .");
 
-    let sum = lab.alike(&share, |place| sh(place, "tar --sort=name -cf - --mtime=@0 * | sha256sum"));
+    let sum = lab.alike(&share, |place| {
+        sh(place, "tar --sort=name -cf - --mtime=@0 * | sha256sum")
+    });
 
     assert_eq!(sum.split(' ').next().unwrap().len(), 64);
 }
 
 #[test]
 fn a_git_repository_is_cloned_and_found_sound() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["git"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["git"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     make_repository(lab.scratch());
+    let origin = lab.scratch().join("origin");
 
     let outcome = lab.alike(&share, |place| {
-        sh(place, "git clone --quiet --no-hardlinks ../origin clone 2>&1 || git clone --quiet --no-hardlinks ../../origin clone");
+        sh(place, &format!("git clone --quiet --no-hardlinks {} clone", origin.display()));
         let clone = place.join("clone");
         sh(&clone, "git fsck --full --strict 2>/dev/null; git checkout --quiet HEAD~3; git checkout --quiet -; git gc --quiet");
         let state = sh(&clone, "git status --porcelain; git rev-parse HEAD; git count-objects -v | grep -v size");
@@ -68,7 +78,9 @@ fn make_repository(directory: &Path) {
 
 #[test]
 fn a_c_program_builds_and_runs() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["gcc", "make"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["gcc", "make"]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let output = lab.alike(&share, |place| {
@@ -94,7 +106,9 @@ const BUILD: &str = r#"
 #[test]
 fn a_database_survives_ten_thousand_transactions() {
     // On tmpfs, so that they do not wait for a disk.
-    let Some(lab) = Lab::on(Backing::Tmpfs, &["sqlite3"]) else { return };
+    let Some(lab) = Lab::on(Backing::Tmpfs, &["sqlite3"]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     for journal in ["delete", "wal"] {
@@ -102,7 +116,10 @@ fn a_database_survives_ten_thousand_transactions() {
         let outcome = lab.alike(&share, |place| sh(place, &script));
 
         let rows = (5_000 * scale()).to_string();
-        assert_eq!(outcome.lines().take(3).collect::<Vec<_>>(), [journal, "ok", &rows]);
+        assert_eq!(
+            outcome.lines().take(3).collect::<Vec<_>>(),
+            [journal, "ok", &rows]
+        );
     }
 }
 
@@ -128,30 +145,48 @@ const ODDITIES: &str = r#"
 
 #[test]
 fn cp_keeps_everything() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["cp"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["cp"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     let original = lab.scratch().join("original");
-    sh(lab.scratch(), &format!("mkdir original; cd original; {ODDITIES}"));
+    sh(
+        lab.scratch(),
+        &format!("mkdir original; cd original; {ODDITIES}"),
+    );
 
     let copy = lab.alike(&share, |place| {
         sh(place, &format!("cp -a {}/. .", original.display()));
         (manifest(place), sh(place, "stat -c %b sparse"))
     });
 
-    assert_eq!(copy.0, manifest(&original));
+    let original = manifest(&original);
+    assert_alike("original", &original, "copy", &copy.0);
 }
 
 #[test]
 fn rsync_finds_nothing_left_to_do() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["rsync"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["rsync"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     let original = lab.scratch().join("original");
-    sh(lab.scratch(), &format!("mkdir original; cd original; {ODDITIES}"));
-    let rsync = format!("rsync -aHS --checksum --itemize-changes {}/ .", original.display());
+    sh(
+        lab.scratch(),
+        &format!("mkdir original; cd original; {ODDITIES}"),
+    );
+    let rsync = format!(
+        "rsync -aHS --checksum --itemize-changes {}/ .",
+        original.display()
+    );
 
     let (first, second) = lab.alike(&share, |place| (sh(place, &rsync), sh(place, &rsync)));
 
     assert!(first.lines().count() > 8, "{first}");
     assert_eq!(second, "");
-    assert_eq!(contents(&lab.shared()), contents(&original), "behind the share");
+    assert_eq!(
+        contents(&lab.shared()),
+        contents(&original),
+        "behind the share"
+    );
 }
