@@ -55,6 +55,8 @@ pub struct FsConfig {
     pub allow_direct_io: bool,
     /// The process's limit of open files, which the guest's share is derived from.
     pub fd_limit: u64,
+    /// How many of those the rest of the daemon may need.
+    pub fd_reserve: u64,
     /// The most workers there will be at a time.
     pub workers: usize,
 }
@@ -88,7 +90,7 @@ impl PassthroughFs {
             nodes: NodeTable::new(&stat, root),
             handles: HandleTable::default(),
             epochs: Epochs::new(config.workers),
-            budget: FdBudget::new(config.fd_limit),
+            budget: FdBudget::new(config.fd_limit, config.fd_reserve),
             proc: ProcFds::open()?,
             identity: Identity::of_this_thread()?,
             config,

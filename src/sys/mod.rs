@@ -28,8 +28,8 @@ pub use file::{
 };
 pub use iov::{GuestBuffers, Window};
 pub use path::{
-    chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_directory,
-    open_root, open_temporary, read_link, rename, set_times, symlink, unlink,
+    chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_root,
+    open_temporary, read_link, rename, set_times, symlink, unlink,
 };
 pub use process::{
     NofileWish, clear_umask, ignore_induced_signals, inherit_fd, peek, raise_nofile_limit,
