@@ -109,6 +109,12 @@ impl Memory {
         }
     }
 
+    /// The mappings themselves, for tests that read guest memory by other means.
+    #[cfg(test)]
+    pub fn mmap(&self) -> &GuestMemoryMmap {
+        &self.mmap
+    }
+
     /// Whether no region is mapped.
     pub fn is_empty(&self) -> bool {
         self.regions.is_empty()
