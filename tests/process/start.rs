@@ -128,9 +128,12 @@ fn g9_a_live_socket_is_left_alone() {
     assert!(!place.pid_file().exists());
 }
 
+/// What it is, and how it comes to be in the way.
+type Obstacle = (&'static str, fn(&Place));
+
 #[test]
 fn g9_what_is_no_socket_is_left_alone() {
-    let cases: [(&str, fn(&Place)); 5] = [
+    let cases: [Obstacle; 5] = [
         ("file", |place| {
             fs::write(place.socket(), "precious").unwrap()
         }),
@@ -205,7 +208,7 @@ fn a_relative_path_is_one_from_the_current_directory() {
 
 #[test]
 fn g8_a_pid_file_that_is_not_ours_is_refused_and_untouched() {
-    let cases: [(&str, fn(&Place)); 5] = [
+    let cases: [Obstacle; 5] = [
         ("symlink", |place| {
             symlink("victim", place.pid_file()).unwrap()
         }),
