@@ -1,5 +1,6 @@
 //! What ends the daemon, with which status, and what it leaves.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 
 use frontend::fuse::{ReadIn, opcode};
@@ -8,7 +9,7 @@ use frontend::vm::VmBuilder;
 use frontend::{ClientOptions, Connection, ROOT_ID, Request, Vm};
 use nix::sys::signal::Signal;
 
-use crate::run::{Place, SOON};
+use crate::run::{Place, READY, SOON};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
@@ -236,4 +237,27 @@ fn memory_that_cannot_be_mapped_is_told_how_to_be_shared() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_changes_no_exit_status() {
+    let (connection_errs, orderly) = (1, 0);
+    for expected in [connection_errs, orderly] {
+        let place = Place::new();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut child = place.command().stderr(writer).spawn().unwrap();
+        let mut log = BufReader::new(reader).lines();
+        assert!(log.any(|line| line.unwrap().contains(READY)));
+        drop(log);
+
+        let connection = Connection::connect(&place.socket()).unwrap();
+        if expected == connection_errs {
+            let bad = message::encode(request::SET_FEATURES, 0, &u64::MAX.to_le_bytes());
+            connection.send(&bad, &[]).unwrap();
+        }
+        drop(connection);
+
+        assert_eq!(child.wait().unwrap().code(), Some(expected));
+        place.assert_clean();
+    }
 }

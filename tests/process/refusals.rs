@@ -4,6 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -96,5 +97,17 @@ fn an_unknown_socket_group_is_named() {
     let place = Place::new();
     let ended = Running::start(place.command().arg("--socket-group=no-such-group")).end();
     ended.assert_failed(&["--socket-group=no-such-group"]);
+    assert!(!place.socket().exists() && !place.pid_file().exists());
+}
+
+#[test]
+fn a_missing_syslog_is_named() {
+    if Path::new("/dev/log").exists() {
+        println!("skipped: this machine has a syslog service");
+        return;
+    }
+    let place = Place::new();
+    let ended = Running::start(place.command().arg("--syslog")).end();
+    ended.assert_failed(&["--syslog"]);
     assert!(!place.socket().exists() && !place.pid_file().exists());
 }

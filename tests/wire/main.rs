@@ -6,6 +6,7 @@ mod attributes;
 mod caching;
 mod control;
 mod directories;
+mod exhaustion;
 mod files;
 mod guest;
 mod ids;
