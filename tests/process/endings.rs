@@ -2,14 +2,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use frontend::fuse::{ReadIn, opcode};
 use frontend::message::{self, request};
+use frontend::process::Process;
 use frontend::vm::VmBuilder;
 use frontend::{ClientOptions, Connection, ROOT_ID, Request, Vm};
 use nix::sys::signal::Signal;
 
-use crate::run::{Place, READY, SOON};
+use crate::run::{Place, READY, Running, SOON};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
@@ -260,4 +262,39 @@ fn a_log_that_nobody_reads_any_more_changes_no_exit_status() {
         assert_eq!(child.wait().unwrap().code(), Some(expected));
         place.assert_clean();
     }
+}
+
+#[test]
+fn f4_a_front_end_too_many_costs_nothing_when_descriptors_are_used_up() {
+    let used = |place: &Place| {
+        let running = place.serve();
+        let connection = Connection::connect(&place.socket()).unwrap();
+        connection.get_features().unwrap();
+        Process(running.pid()).open_fds().unwrap()
+    };
+    let enough = used(&Place::new());
+    let place = Place::new();
+    let running = Running::ready(place.command().arg(format!("--rlimit-nofile={enough}")));
+    let connection = Connection::connect(&place.socket()).unwrap();
+    assert!(connection.get_features().is_ok());
+
+    let _others: Vec<_> = (0..3)
+        .map(|_| UnixStream::connect(place.socket()).unwrap())
+        .collect();
+
+    let process = Process(running.pid());
+    let before = process.cpu_time().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let busy = process.cpu_time().unwrap() - before;
+    assert!(busy < Duration::from_millis(15), "busy for {busy:?}");
+    assert!(connection.get_features().is_ok());
+    running.signal(Signal::SIGTERM);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0));
+    assert!(
+        ended.stderr.contains("turned away"),
+        "they were used up: {}",
+        ended.stderr
+    );
+    place.assert_clean();
 }

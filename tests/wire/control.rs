@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use frontend::client::{ClientOptions, Hiprio};
 use frontend::eventfd::EventFd;
 use frontend::fuse::opcode;
-use frontend::message::FsConfig;
+use frontend::message::{FsConfig, feature};
 use frontend::vm::{GuestOptions, start_clients};
-use frontend::{Client, Device, ROOT_ID, RegionLayout, Request};
+use frontend::{
+    Client, Daemon, Device, GuestMemory, Queue, QueueOptions, ROOT_ID, RegionLayout, Request,
+};
 
 use crate::guest::{Guest, SOON};
 
@@ -269,4 +271,66 @@ fn sixty_four_queues_are_on_offer() {
         assert!(client.getattr(ROOT_ID).is_ok());
     }
     guest.assert_unharmed();
+}
+
+#[test]
+fn a_front_end_without_protocol_features_needs_to_enable_nothing() {
+    let share = tempfile::tempdir().unwrap();
+    let daemon = Daemon::builder(env!("CARGO_BIN_EXE_virtiofsd"))
+        .share(share.path())
+        .arg("--sandbox=none")
+        .start()
+        .unwrap();
+    let connection = daemon.connect().unwrap();
+    connection.get_features().unwrap();
+    connection.set_owner().unwrap();
+    connection.set_features(feature::VERSION_1).unwrap();
+    let memory = GuestMemory::new(&[RegionLayout::new(0, 64 * MIB)]).unwrap();
+    let regions = memory.regions();
+    let table: Vec<_> = regions
+        .iter()
+        .map(|region| (region.describe(), region.file()))
+        .collect();
+    connection.set_mem_table(&table).unwrap();
+
+    let options = QueueOptions {
+        size: 64,
+        indirect: false,
+        event_idx: false,
+    };
+    let queue = |index| {
+        let queue = Queue::new(&memory, index, options).unwrap();
+        connection.set_vring_num(index, 64).unwrap();
+        connection.set_vring_base(index, 0).unwrap();
+        connection.set_vring_addr(queue.address()).unwrap();
+        connection
+            .set_vring_call(index, Some(queue.call_event().as_fd()))
+            .unwrap();
+        connection
+            .set_vring_kick(index, Some(queue.kick_event().as_fd()))
+            .unwrap();
+        queue
+    };
+    let hiprio = Arc::new(Hiprio::new(&memory, queue(0)));
+    let small = ClientOptions {
+        depth: 1,
+        max_data: 4096,
+        ..ClientOptions::default()
+    };
+    let mut client = Client::new(
+        &memory,
+        queue(1),
+        hiprio,
+        Arc::new(AtomicU64::new(2)),
+        small,
+    );
+
+    client.init().unwrap();
+    assert!(client.getattr(ROOT_ID).is_ok());
+    // What stops a queue starts it again, too.
+    let base = connection.get_vring_base(1).unwrap();
+    connection.set_vring_base(1, base).unwrap();
+    let kick = client.queue().kick_event().clone();
+    connection.set_vring_kick(1, Some(kick.as_fd())).unwrap();
+    assert!(client.getattr(ROOT_ID).is_ok());
 }

@@ -9,6 +9,7 @@ mod directories;
 mod exhaustion;
 mod files;
 mod guest;
+mod hanging;
 mod ids;
 mod messages;
 mod names;
