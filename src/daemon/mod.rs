@@ -80,7 +80,7 @@ fn build_device(config: &Config, fd_limit: u64) -> Result<Backend, DaemonError> 
         DaemonError::new(
             what,
             errno,
-            "--shared-dir must name a directory that can be entered",
+            "--shared-dir must name a directory that the daemon's user may read and enter",
         )
     })?;
     let server = Server::new(Arc::new(fs), policy::offer(config));

@@ -18,8 +18,8 @@ const REPORT: &str = "this is a bug: please report it";
 /// How long an orderly stop waits for requests that hang, on a dead network file system say.
 const STOP_PATIENCE_MS: u16 = 4000;
 
-/// How long no other front-end is turned away after that failed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long to leave the socket alone when there is no descriptor left to accept with.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the first front-end that connects, until it or a signal ends that.
 pub fn one_front_end(
@@ -84,9 +84,7 @@ fn serve(
                 return report(connection.join().map_err(bug)?);
             }
             Some(1) => break,
-            // Out of descriptors, say: the front-end that cannot be turned away must wait.
-            Some(_) if socket.accept().is_err() => thread::sleep(ACCEPT_PAUSE),
-            Some(_) => {}
+            Some(_) => turn_away(socket),
             None => {}
         }
     }
@@ -97,6 +95,21 @@ fn serve(
         log::warn!("some requests hang: stopping without their replies");
     }
     Ok(())
+}
+
+/// Closes the connection of another front-end at once.
+fn turn_away(socket: &Socket) {
+    match socket.accept() {
+        Err(error) if !is_passing(&error) => {
+            crate::limited!(
+                Warn,
+                "a front-end waits that cannot be turned away: {error}"
+            );
+            // It stays in the queue of the socket, which is ready again at once.
+            thread::sleep(ACCEPT_PAUSE);
+        }
+        _ => {}
+    }
 }
 
 /// The index of the first of `sources` that is ready; none after `timeout` or an interruption.

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::budget::Permit;
 use super::handle::Kind;
 use super::node::Inode;
 use super::{Entry, Opened, PassthroughFs};
@@ -18,12 +19,13 @@ impl PassthroughFs {
         let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
         let exclusive = op.flags as i32 & libc::O_EXCL != 0;
         loop {
+            let permits = self.permits_for_opened()?;
             let made = self.identity.act_as(caller, || {
                 sys::create_exclusive(parent.fd()?, name, flags & !libc::O_TRUNC, op.mode)
             });
             match made {
-                Ok(file) => return self.adopt_opened(parent, file),
-                Err(Errno::EEXIST) if !exclusive => {}
+                Ok(file) => return self.adopt_opened(parent, file, permits),
+                Err(Errno::EEXIST) if !exclusive => drop(permits),
                 Err(errno) => return Err(errno),
             }
             match self.open_existing(parent, op) {
@@ -39,10 +41,11 @@ impl PassthroughFs {
         // The guest's kernel passes O_TMPFILE itself on; no other operation may have it.
         let flags = self.host_flags(op.flags & !(libc::O_TMPFILE as u32))?;
         let parent = self.nodes.resolve(op.parent)?;
+        let permits = self.permits_for_opened()?;
         let file = self
             .identity
             .act_as(caller, || sys::open_temporary(parent.fd()?, flags, op.mode))?;
-        self.adopt_opened(parent, file)
+        self.adopt_opened(parent, file, permits)
     }
 
     /// MKDIR.
@@ -96,9 +99,18 @@ impl PassthroughFs {
         self.identity.act_as(caller, act)
     }
 
+    /// For a node and a handle; taken before the file is made, lest it stays behind without them.
+    fn permits_for_opened(&self) -> Result<[Permit<'_>; 2], Errno> {
+        Ok([self.budget.take()?, self.budget.take()?])
+    }
+
     /// Makes a file that was just created and opened known to the guest.
-    fn adopt_opened(&self, parent: &Inode, file: OwnedFd) -> Result<(Entry, Opened), Errno> {
-        let (for_node, for_handle) = (self.budget.take()?, self.budget.take()?);
+    fn adopt_opened(
+        &self,
+        parent: &Inode,
+        file: OwnedFd,
+        [for_node, for_handle]: [Permit<'_>; 2],
+    ) -> Result<(Entry, Opened), Errno> {
         let path_fd = self.proc.reopen(file.as_fd(), libc::O_PATH)?;
         let entry = self.adopt(parent, path_fd, for_node)?;
         for_handle.keep();

@@ -86,6 +86,8 @@ impl PassthroughFs {
         use std::os::fd::AsFd;
         let root = sys::open_root(directory)?;
         let stat = sys::stat(root.as_fd(), 0, 0)?;
+        // A path descriptor says nothing about whether we may list what is in it.
+        sys::open_directory(root.as_fd())?;
         Ok(Self {
             nodes: NodeTable::new(&stat, root),
             handles: HandleTable::default(),

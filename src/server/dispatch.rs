@@ -4,6 +4,7 @@ use crate::fs::{Entered, Entry};
 use crate::fuse::abi::{IN_HEADER_LEN, LseekOut, OUT_HEADER_LEN, WRITE_IN_LEN, WriteOut};
 use crate::fuse::operation::{Readdir, Write};
 use crate::fuse::{Dirent, InitRequest, MAX_WRITE, Negotiation, Operation, Reply, Request};
+use crate::limited;
 use crate::sys::{Errno, GuestBuffers};
 
 use super::{Server, Worker, encode};
@@ -123,7 +124,12 @@ impl Server {
             Negotiation::Agreed(session, out) => {
                 fs.reset();
                 self.session.open(&session);
-                log::info!("a guest's session starts: protocol 7.{}", session.minor);
+                // A guest can do this as often as it likes.
+                limited!(
+                    Info,
+                    "a guest's session starts: protocol 7.{}",
+                    session.minor
+                );
                 log::debug!("negotiated features: {:#x}", session.features.0);
                 reply.put(&out);
                 Ok(())
@@ -161,15 +167,12 @@ impl Server {
                 dirent.pack(reply);
                 return true;
             }
-            match listing.lookup(host.name) {
-                Ok(entry) => {
-                    let entry = encode::entry(&entry, self.fs.cache(), self.session.features());
-                    dirent.pack_plus(reply, Some(&entry));
-                }
-                // Removed since it was listed.
-                Err(Errno::ENOENT) => {}
-                Err(_) => dirent.pack_plus(reply, None),
-            }
+            // An entry that was removed since it was listed stays in the list: without any the guest
+            // would take a batch of such entries for the directory's end.
+            let entry = listing.lookup(host.name).ok();
+            let entry =
+                entry.map(|entry| encode::entry(&entry, self.fs.cache(), self.session.features()));
+            dirent.pack_plus(reply, entry.as_ref());
             true
         })
     }

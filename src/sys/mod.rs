@@ -32,7 +32,7 @@ pub use path::{
     open_temporary, read_link, rename, set_times, symlink, unlink,
 };
 pub use process::{
-    NofileWish, clear_umask, ignore_induced_signals, inherit_fd, peek, raise_nofile_limit,
-    set_nonblocking,
+    NofileWish, clear_umask, ignore_induced_signals, inherit_fd, is_anonymous, peek,
+    raise_nofile_limit, set_nonblocking,
 };
 pub use stat::{FileType, Stat, stat, stat_child};
