@@ -86,14 +86,15 @@ impl PassthroughFs {
         use std::os::fd::AsFd;
         let root = sys::open_root(directory)?;
         let stat = sys::stat(root.as_fd(), 0, 0)?;
+        let proc = ProcFds::open()?;
         // A path descriptor says nothing about whether we may list what is in it.
-        sys::open_directory(root.as_fd())?;
+        proc.reopen(root.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)?;
         Ok(Self {
             nodes: NodeTable::new(&stat, root),
             handles: HandleTable::default(),
             epochs: Epochs::new(config.workers),
             budget: FdBudget::new(config.fd_limit, config.fd_reserve),
-            proc: ProcFds::open()?,
+            proc,
             identity: Identity::of_this_thread()?,
             config,
         })

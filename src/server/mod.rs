@@ -165,12 +165,12 @@ impl Worker {
     }
 
     fn refuse(&self, header: &InHeader, error: WireError) -> Errno {
-        self.count_malformed();
-        limited!(
-            Warn,
-            "a malformed {} request: {error}",
-            opcode::name(header.opcode)
-        );
+        // Any program of the guest may try a name that is too long, and its kernel passes it on.
+        if error != WireError::NameTooLong {
+            self.count_malformed();
+            let name = opcode::name(header.opcode);
+            limited!(Warn, "a malformed {name} request: {error}");
+        }
         Errno::from_raw(error.errno())
     }
 

@@ -46,12 +46,16 @@ pub struct Write {
     pub size: u32,
     /// To the end of the file instead, wherever that is when the bytes arrive.
     pub append: bool,
+    /// By somebody who may not keep the file's set-id bits.
+    pub kill_priv: bool,
 }
 
 impl Write {
     pub(super) fn decode(node: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
         /// The guest's page cache writes back: the offset counts (`FUSE_WRITE_CACHE`).
         const FROM_CACHE: u32 = 1;
+        /// `FUSE_WRITE_KILL_SUIDGID`: sent, negotiated or not, with every write past the page cache.
+        const KILL_SUIDGID: u32 = 1 << 2;
         let args: WriteIn = body.take()?;
         let offset = range(args.offset, args.size.into())?;
         let append = args.flags as i32 & libc::O_APPEND != 0 && args.fuse_flags & FROM_CACHE == 0;
@@ -61,6 +65,7 @@ impl Write {
             offset,
             size: args.size,
             append,
+            kill_priv: args.fuse_flags & KILL_SUIDGID != 0,
         })
     }
 }
