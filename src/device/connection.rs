@@ -1,7 +1,7 @@
 //! One front-end's connection, from its first message to its end.
 
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vhost::vhost_user::message::FrontendReq;
 use vhost::vhost_user::{BackendReqHandler, Error};
@@ -43,13 +43,17 @@ pub fn serve_connection(stream: UnixStream, backend: Backend) -> ConnectionEnd {
             Err(Error::Disconnected | Error::SocketBroken(_)) => break ConnectionEnd::Closed,
             // Half a message, then nothing: it died while it spoke.
             Err(Error::PartialMessage) if message.is_none() => break ConnectionEnd::Closed,
-            Err(error @ Error::ReqHandlerError(_)) if message.is_some_and(Message::was_nacked) => {
-                log::warn!("refused {}: {error}", Message::name(message));
+            // It was told, so both sides can go on.
+            Err(error @ Error::ReqHandlerError(_))
+                if message.is_some_and(Message::wants_reply)
+                    && lock(&backend).progress().hears_refusals =>
+            {
+                crate::limited!(Warn, "refused {}: {error}", Message::name(message));
             }
             Err(error) => break ConnectionEnd::Broken(Message::name(message), error),
         }
     };
-    let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut backend = lock(&backend);
     backend.stop();
     let progress = backend.progress();
     if progress.negotiated && !progress.shared_memory {
@@ -57,6 +61,10 @@ pub fn serve_connection(stream: UnixStream, backend: Backend) -> ConnectionEnd {
         return ConnectionEnd::NoSharedMemory;
     }
     end
+}
+
+fn lock(backend: &Mutex<Backend>) -> MutexGuard<'_, Backend> {
+    backend.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The header of the message that comes next.
@@ -80,8 +88,8 @@ impl Message {
         })
     }
 
-    /// The front-end was told that its request failed, so both sides can go on.
-    fn was_nacked(self) -> bool {
+    /// The front-end wants to know whether its request succeeded.
+    fn wants_reply(self) -> bool {
         self.flags & NEED_REPLY != 0
     }
 

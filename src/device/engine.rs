@@ -253,23 +253,36 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes every chain there is.
+    /// Takes every chain there is, and interrupts the driver for all that were returned, also
+    /// those before one that breaks the queue.
     fn empty(&mut self, serve: &mut Serve) -> Result<(), Broken> {
         let mut batch = 0;
-        while !self.stop.is_wanted()
-            && let Some(head) = self.available.take()?
-        {
-            self.start(head, serve)?;
-            batch += 1;
+        let end = loop {
+            match self.next(serve) {
+                Ok(true) => batch += 1,
+                Ok(false) => break Ok(()),
+                Err(broken) => break Err(broken),
+            }
             if batch == MAX_BATCH {
                 self.queue.interrupt();
                 batch = 0;
             }
-        }
+        };
         if batch > 0 {
             self.queue.interrupt();
         }
-        Ok(())
+        end
+    }
+
+    /// Takes one chain and starts its exchange; `false` when there is none or it is time to stop.
+    fn next(&mut self, serve: &mut Serve) -> Result<bool, Broken> {
+        if self.stop.is_wanted() {
+            return Ok(false);
+        }
+        match self.available.take()? {
+            Some(head) => self.start(head, serve).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// Starts the exchange of one chain.

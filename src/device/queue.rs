@@ -35,6 +35,9 @@ impl Signals {
     }
 }
 
+/// Chains kept to be used again.
+const MAX_SPARE: usize = 64;
+
 /// A started queue, except for its available ring, which its worker has for itself.
 #[derive(Debug)]
 pub struct Queue {
@@ -114,7 +117,9 @@ impl Queue {
         self.in_flight[usize::from(head)].store(false, Ordering::Release);
         let mut returned = lock(&self.returned);
         returned.ring.put(head, len);
-        returned.spare.push(chain);
+        if returned.spare.len() < MAX_SPARE {
+            returned.spare.push(chain);
+        }
         returned.outstanding -= 1;
         if returned.outstanding == 0 {
             self.drained.notify_all();

@@ -19,7 +19,7 @@ impl PassthroughFs {
         let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
         let exclusive = op.flags as i32 & libc::O_EXCL != 0;
         loop {
-            let permits = self.two_permits()?;
+            let permits = self.permits_for_opened()?;
             let made = self.identity.act_as(caller, || {
                 sys::create_exclusive(parent.fd()?, name, flags & !libc::O_TRUNC, op.mode)
             });
@@ -41,7 +41,7 @@ impl PassthroughFs {
         // The guest's kernel passes O_TMPFILE itself on; no other operation may have it.
         let flags = self.host_flags(op.flags & !(libc::O_TMPFILE as u32))?;
         let parent = self.nodes.resolve(op.parent)?;
-        let permits = self.two_permits()?;
+        let permits = self.permits_for_opened()?;
         let file = self
             .identity
             .act_as(caller, || sys::open_temporary(parent.fd()?, flags, op.mode))?;
@@ -99,8 +99,8 @@ impl PassthroughFs {
         self.identity.act_as(caller, act)
     }
 
-    /// Descriptors for a node and a handle, taken before there is a file that could be left behind.
-    fn two_permits(&self) -> Result<[Permit<'_>; 2], Errno> {
+    /// For a node and a handle; taken before the file is made, lest it stays behind without them.
+    fn permits_for_opened(&self) -> Result<[Permit<'_>; 2], Errno> {
         Ok([self.budget.take()?, self.budget.take()?])
     }
 

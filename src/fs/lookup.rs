@@ -17,7 +17,7 @@ pub struct Entry {
     pub node: NodeId,
     /// Its attributes.
     pub stat: Stat,
-    /// It is the root of another mount than its parent's.
+    /// It is the root of another mount or device than its parent's.
     pub submount: bool,
 }
 
@@ -62,8 +62,11 @@ impl PassthroughFs {
     }
 }
 
+/// A directory on another mount is announced, and so is one on another device of the same mount: a
+/// btrfs subvolume, whose root has the inode number of every other's.
 fn entry(parent: &Inode, node: NodeId, stat: Stat) -> Entry {
-    let submount = stat.file_type() == FileType::Directory && stat.mount_id() != parent.mount_id();
+    let elsewhere = stat.mount_id() != parent.mount_id() || stat.dev() != parent.dev();
+    let submount = stat.file_type() == FileType::Directory && elsewhere;
     Entry {
         node,
         stat,

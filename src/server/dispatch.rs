@@ -4,6 +4,7 @@ use crate::fs::{Entered, Entry};
 use crate::fuse::abi::{IN_HEADER_LEN, LseekOut, OUT_HEADER_LEN, WRITE_IN_LEN, WriteOut};
 use crate::fuse::operation::{Readdir, Write};
 use crate::fuse::{Dirent, InitRequest, MAX_WRITE, Negotiation, Operation, Reply, Request};
+use crate::limited;
 use crate::sys::{Errno, GuestBuffers};
 
 use super::{Server, Worker, encode};
@@ -123,7 +124,12 @@ impl Server {
             Negotiation::Agreed(session, out) => {
                 fs.reset();
                 self.session.open(&session);
-                log::info!("a guest's session starts: protocol 7.{}", session.minor);
+                // A guest can do this as often as it likes.
+                limited!(
+                    Info,
+                    "a guest's session starts: protocol 7.{}",
+                    session.minor
+                );
                 log::debug!("negotiated features: {:#x}", session.features.0);
                 reply.put(&out);
                 Ok(())
@@ -161,8 +167,8 @@ impl Server {
                 dirent.pack(reply);
                 return true;
             }
-            // One that was removed since it was listed goes out without attributes: left out, it
-            // could make the reply empty, which would mean the directory's end.
+            // An entry that was removed since it was listed stays in the list: without any the guest
+            // would take a batch of such entries for the directory's end.
             let entry = listing.lookup(host.name).ok();
             let entry =
                 entry.map(|entry| encode::entry(&entry, self.fs.cache(), self.session.features()));

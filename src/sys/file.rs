@@ -51,12 +51,13 @@ fn transfer(
     let mut done = 0;
     for slices in window.as_iovecs().chunks(IOV_MAX) {
         let wanted: usize = slices.iter().map(|slice| slice.iov_len).sum();
-        match retry(|| call(slices, offset + done as i64)) {
-            Ok(count) => done += count as usize,
+        let moved = match retry(|| call(slices, offset + done as i64)) {
+            Ok(count) => count as usize,
             Err(errno) if done == 0 => return Err(errno),
             Err(_) => break,
-        }
-        if done < wanted {
+        };
+        done += moved;
+        if moved < wanted {
             break;
         }
     }
@@ -168,4 +169,41 @@ pub fn fstatfs(fd: BorrowedFd<'_>) -> Result<FileSystemStat, Errno> {
             stat.f_frsize
         } as u32,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::GuestBuffers;
+
+    /// Transfers `slices` one-byte slices, of which the `n`th call moves `moved[n]`; the offsets of
+    /// the calls and the result.
+    fn transfer_bytes(slices: usize, moved: &[isize]) -> (Vec<i64>, Result<usize, Errno>) {
+        let mut memory = vec![0u8; 2 * slices];
+        let iovec = |byte: &mut [u8]| libc::iovec {
+            iov_base: byte.as_mut_ptr().cast(),
+            iov_len: 1,
+        };
+        let mut iovecs: Vec<_> = memory.chunks_mut(2).map(iovec).collect();
+        // SAFETY: `memory` outlives the buffers and is not touched meanwhile.
+        let mut buffers = unsafe { GuestBuffers::new(&mut iovecs, slices) };
+        let offsets = std::cell::RefCell::new(Vec::new());
+        let result = transfer(&buffers.window(0, slices), 100, |_, offset| {
+            offsets.borrow_mut().push(offset);
+            moved[offsets.borrow().len() - 1]
+        });
+        (offsets.into_inner(), result)
+    }
+
+    #[test]
+    fn more_slices_than_one_call_takes_are_moved_by_several() {
+        let (offsets, result) = transfer_bytes(2500, &[1024, 1024, 452]);
+        assert_eq!((offsets, result), (vec![100, 1124, 2148], Ok(2500)));
+    }
+
+    #[test]
+    fn a_call_that_comes_back_short_is_the_last() {
+        let (offsets, result) = transfer_bytes(2500, &[1024, 1000, 452]);
+        assert_eq!((offsets, result), (vec![100, 1124], Ok(2024)));
+    }
 }

@@ -2,6 +2,7 @@
 
 use libc::{c_void, iovec};
 use std::marker::PhantomData;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 /// A list of memory ranges that the guest shares with us: bytes can be copied in and out and
 /// handed to the kernel, but never be borrowed as a Rust slice, since the guest may write them at
@@ -49,6 +50,8 @@ impl<'a> GuestBuffers<'a> {
             unsafe { std::ptr::copy_nonoverlapping(base, target.as_mut_ptr(), len) };
             done += len;
         }
+        // The copy is what counts: nothing after this may be read from guest memory instead.
+        compiler_fence(Ordering::SeqCst);
         done
     }
 
@@ -72,13 +75,15 @@ impl<'a> GuestBuffers<'a> {
 
     /// The pieces of memory that hold `len` bytes from `offset` on.
     fn pieces(&self, offset: usize, len: usize) -> impl Iterator<Item = (*mut u8, usize)> {
-        let (mut skip, mut left) = (offset, len);
-        self.slices.iter().filter_map(move |slice| {
-            let start = skip.min(slice.iov_len);
-            skip -= start;
-            let len = (slice.iov_len - start).min(left);
+        let (first, mut skip) = locate(self.slices, offset);
+        let (mut rest, mut left) = (self.slices[first..].iter(), len);
+        std::iter::from_fn(move || {
+            let slice = if left > 0 { rest.next()? } else { return None };
+            let base = slice.iov_base.cast::<u8>().wrapping_add(skip);
+            let len = (slice.iov_len - skip).min(left);
+            skip = 0;
             left -= len;
-            (len > 0).then(|| (slice.iov_base.cast::<u8>().wrapping_add(start), len))
+            Some((base, len))
         })
     }
 }

@@ -28,11 +28,11 @@ pub use file::{
 };
 pub use iov::{GuestBuffers, Window};
 pub use path::{
-    chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_directory,
-    open_root, open_temporary, read_link, rename, set_times, symlink, unlink,
+    chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_root,
+    open_temporary, read_link, rename, set_times, symlink, unlink,
 };
 pub use process::{
-    NofileWish, clear_umask, ignore_induced_signals, inherit_fd, peek, raise_nofile_limit,
-    set_nonblocking,
+    NofileWish, clear_umask, ignore_induced_signals, inherit_fd, is_anonymous, peek,
+    raise_nofile_limit, set_nonblocking,
 };
 pub use stat::{FileType, Stat, stat, stat_child};

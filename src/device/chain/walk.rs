@@ -157,7 +157,6 @@ impl DescriptorTable {
         let mut left = self.table.len.max(MIN_CHAIN_LIMIT);
         let mut direct = true;
         loop {
-            left = left.checked_sub(1).ok_or(BadChain::TooManyDescriptors)?;
             let descriptor = table.read(index)?;
             if descriptor.flags() & INDIRECT != 0 {
                 if !direct {
@@ -165,8 +164,10 @@ impl DescriptorTable {
                 }
                 table = self.indirect_table(&descriptor, memory)?;
                 (index, direct) = (0, false);
+                // A table stands for its entries: the descriptor that points to it counts for none.
                 continue;
             }
+            left = left.checked_sub(1).ok_or(BadChain::TooManyDescriptors)?;
             chain.push(memory, &descriptor)?;
             if descriptor.flags() & NEXT == 0 {
                 return Ok(());
