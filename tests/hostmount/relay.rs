@@ -157,7 +157,8 @@ pub fn read_request(slot: &mut Slot, device: &File) -> io::Result<Option<Route>>
         match slot.read_request(device) {
             Ok(route) => return Ok(Some(route)),
             Err(error) => match error.raw_os_error() {
-                Some(libc::ENODEV) => return Ok(None),
+                // ECONNABORTED: the mount ended while this thread was taking a request.
+                Some(libc::ENODEV | libc::ECONNABORTED) => return Ok(None),
                 // ENOENT: the request was taken back before it was read.
                 Some(libc::ENOENT | libc::EINTR | libc::EAGAIN) => {}
                 _ => return Err(error),
