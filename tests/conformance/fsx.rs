@@ -86,3 +86,28 @@ fn exercise(test: &str, daemon_args: &[&str], mappings: &str) {
         run.output
     );
 }
+
+/// An expected difference, and why the test above maps nothing.
+#[test]
+fn a_shared_mapping_without_a_cache_is_refused() {
+    let Some(lab) = Lab::on(Backing::Tmpfs, &["fio"]) else {
+        return;
+    };
+    let share = lab.share(&["--cache=never"]);
+    let args = [
+        "--name=mapped",
+        "--ioengine=mmap",
+        "--rw=write",
+        "--size=64k",
+    ];
+
+    let [on_host, through_share] =
+        [lab.host(), share.path().to_owned()].map(|place| tool::run(&place, "fio", &args));
+
+    assert_eq!(on_host.status, Some(0), "{}", on_host.output);
+    assert!(
+        through_share.output.contains("No such device"),
+        "{}",
+        through_share.output
+    );
+}

@@ -33,8 +33,7 @@ impl Lab {
     /// Makes the file system. `None`, with the reason on stderr, where this machine cannot run the test.
     pub fn on(backing: Backing, tools: &[&str]) -> Option<Lab> {
         if let Some(reason) = hindrance(tools) {
-            // Not eprintln!, which the harness would hide.
-            let _ = writeln!(io::stderr(), "skipped: {reason}");
+            say(&format!("skipped: {reason}"));
             return None;
         }
         unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace of the thread's own");
@@ -147,6 +146,11 @@ pub fn seed(test: &str) -> u32 {
     let seed = given.map_or_else(fresh, |text| {
         text.parse().expect("CONFORMANCE_SEED is a number")
     });
-    let _ = writeln!(io::stderr(), "{test}: CONFORMANCE_SEED={seed}");
+    say(&format!("{test}: CONFORMANCE_SEED={seed}"));
     seed
+}
+
+/// Shows a line though the test passes: the harness hides only what print macros write.
+fn say(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
