@@ -24,7 +24,9 @@ fn open_after_forgetting(share: &Share, expected: usize) -> usize {
 
 #[test]
 fn none_is_left_after_files_were_used_and_forgotten() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&["--cache=always"]);
     let baseline = share.daemon().open_fds().unwrap();
     let work = "mkdir -p a/b; for n in $(seq 500); do echo $n > a/b/$n; ln -s $n a/$n; done; find . | xargs ls -ld | wc -l; cat a/b/*";
@@ -39,22 +41,31 @@ fn none_is_left_after_files_were_used_and_forgotten() {
 
 #[test]
 fn none_is_left_after_files_were_removed() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
     let baseline = share.daemon().open_fds().unwrap();
 
-    let held: Vec<File> = (0..100).map(|n| File::create(share.path().join(n.to_string())).unwrap()).collect();
+    let held: Vec<File> = (0..100)
+        .map(|n| File::create(share.path().join(n.to_string())).unwrap())
+        .collect();
     sh(share.path(), "rm *; mkdir d; rmdir d");
     let while_held = share.daemon().open_fds().unwrap();
     drop(held);
 
-    assert!(while_held >= baseline + 200, "{while_held} for 100 open files");
+    assert!(
+        while_held >= baseline + 200,
+        "{while_held} for 100 open files"
+    );
     assert_eq!(open_after_forgetting(&share, baseline), baseline);
 }
 
 #[test]
 fn none_is_left_after_calls_that_fail() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&["--cache=never"]);
     let baseline = share.daemon().open_fds().unwrap();
     let failing = "touch f; mkdir -p d/e; for n in $(seq 50); do
@@ -67,9 +78,14 @@ fn none_is_left_after_calls_that_fail() {
 
 #[test]
 fn the_daemon_ends_well_after_the_unmount() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let mut share = lab.share(&[]);
-    sh(share.path(), "mkdir d; for n in $(seq 100); do echo $n > d/$n; done; ls -l d");
+    sh(
+        share.path(),
+        "mkdir d; for n in $(seq 100); do echo $n > d/$n; done; ls -l d",
+    );
     let daemon = share.daemon();
 
     let status = share.unmount();

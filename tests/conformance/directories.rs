@@ -11,16 +11,23 @@ use crate::tool::sh;
 const ENTRIES: usize = 20_000;
 
 fn fill(directory: &Path) {
-    sh(directory, &format!("mkdir large; cd large; seq -f 'entry-%.0f' {ENTRIES} | xargs touch"));
+    sh(
+        directory,
+        &format!("mkdir large; cd large; seq -f 'entry-%.0f' {ENTRIES} | xargs touch"),
+    );
 }
 
 fn list(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory.join("large")).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 fn each_entry_is_listed_once(backing: Backing, daemon_args: &[&str]) {
-    let Some(lab) = Lab::on(backing, &[]) else { return };
+    let Some(lab) = Lab::on(backing, &[]) else {
+        return;
+    };
     let share = lab.share(daemon_args);
     fill(&lab.shared());
 
@@ -53,7 +60,9 @@ fn each_entry_of_a_large_directory_is_listed_once_from_the_cache() {
 
 #[test]
 fn a_listing_with_attributes_has_the_right_ones() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let listing = lab.alike(&share, |place| {
@@ -66,7 +75,9 @@ fn a_listing_with_attributes_has_the_right_ones() {
 
 #[test]
 fn a_program_can_go_back_to_where_it_was_in_a_directory() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else {
+        return;
+    };
     for cache in ["--cache=auto", "--cache=always"] {
         let share = lab.share(&[cache]);
         sh(&lab.shared(), "rm -rf large");
@@ -87,7 +98,9 @@ fn a_program_can_go_back_to_where_it_was_in_a_directory() {
 
 #[test]
 fn what_stays_is_listed_while_others_come_and_go() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&["--cache=never"]);
     let directory = lab.shared().join("large");
     fs::create_dir(&directory).unwrap();
@@ -102,7 +115,12 @@ fn what_stays_is_listed_while_others_come_and_go() {
 
     let counts: Vec<usize> = thread::scope(|scope| {
         scope.spawn(churn);
-        let count = |_| list(share.path()).iter().filter(|name| name.starts_with("stays-")).count();
+        let count = |_| {
+            list(share.path())
+                .iter()
+                .filter(|name| name.starts_with("stays-"))
+                .count()
+        };
         let counts = (0..200).map(count).collect();
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         counts
@@ -113,7 +131,9 @@ fn what_stays_is_listed_while_others_come_and_go() {
 
 #[test]
 fn a_large_directory_is_removed_completely() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
     fill(&lab.shared());
 
@@ -124,7 +144,9 @@ fn a_large_directory_is_removed_completely() {
 
 #[test]
 fn an_open_directory_that_was_removed_is_empty() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     let program = r#"mkdir "d"; opendir(D, "d") or die; rmdir("d") or die; my @names = readdir(D); print scalar(@names), -e "d" ? 1 : 0;
         mkdir "d/sub" and die; chdir("d") and die;"#;

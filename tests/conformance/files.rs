@@ -8,7 +8,10 @@ use std::path::Path;
 use std::thread;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, RenameFlags, copy_file_range, fallocate, open, renameat2};
+use nix::fcntl::{
+    AT_FDCWD, AtFlags, FallocateFlags, OFlag, RenameFlags, copy_file_range, fallocate, open,
+    renameat2,
+};
 use nix::sys::stat::Mode;
 use nix::unistd::{Whence, linkat, lseek64};
 
@@ -19,7 +22,12 @@ use crate::tool::{self, sh};
 const CACHES: [&str; 3] = ["--cache=auto", "--cache=always", "--cache=never"];
 
 fn open_new(path: &Path) -> File {
-    OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap()
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .unwrap()
 }
 
 /// Where data and holes begin, from the start to the end of the file.
@@ -35,7 +43,9 @@ fn segments(file: &File) -> Vec<(i64, i64)> {
 
 #[test]
 fn holes_stay_holes() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let (segments, blocks, past_end) = lab.alike(&share, |place| {
@@ -48,14 +58,19 @@ fn holes_stay_holes() {
         (segments(&file), file.metadata().unwrap().blocks(), past_end)
     });
 
-    assert_eq!(segments, [1 << 20, 5 << 20, 1 << 40].map(|start| (start, start + 4096)));
+    assert_eq!(
+        segments,
+        [1 << 20, 5 << 20, 1 << 40].map(|start| (start, start + 4096))
+    );
     assert!(blocks < 1000, "{blocks} blocks");
     assert_eq!(past_end, Err(Errno::ENXIO));
 }
 
 #[test]
 fn ranges_are_reserved_zeroed_and_given_back() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     for cache in CACHES {
         let share = lab.share(&[cache]);
         let outcome = lab.alike(&share, |place| {
@@ -71,12 +86,18 @@ fn ranges_are_reserved_zeroed_and_given_back() {
                 (FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, 0, 4096),
                 (FallocateFlags::empty(), 0, 0),
             ];
-            let results = modes.map(|(mode, offset, len)| fallocate(file.as_fd(), mode, offset, len));
+            let results =
+                modes.map(|(mode, offset, len)| fallocate(file.as_fd(), mode, offset, len));
             let mut bytes = Vec::new();
             (&file).read_to_end(&mut bytes).unwrap();
             let zeros = bytes.iter().filter(|byte| **byte == 0).count();
             // FUSE knows no COLLAPSE_RANGE (fs/fuse/file.c, fuse_file_fallocate): left out of the comparison.
-            (results[..5].to_vec(), results[6], bytes.len() % 4096, zeros % 4096)
+            (
+                results[..5].to_vec(),
+                results[6],
+                bytes.len() % 4096,
+                zeros % 4096,
+            )
         });
 
         assert_eq!(outcome.0[..4], [Ok(()); 4], "{cache}");
@@ -86,7 +107,9 @@ fn ranges_are_reserved_zeroed_and_given_back() {
 
 #[test]
 fn hard_links_are_one_file() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let (links, same, text) = lab.alike(&share, |place| {
@@ -97,24 +120,38 @@ fn hard_links_are_one_file() {
         let (a, b) = (first.metadata().unwrap(), second.metadata().unwrap());
         fs::remove_file(&first).unwrap();
         let left = second.metadata().unwrap().nlink();
-        ([a.nlink(), b.nlink(), left], a.ino() == b.ino(), fs::read_to_string(&second).unwrap())
+        (
+            [a.nlink(), b.nlink(), left],
+            a.ino() == b.ino(),
+            fs::read_to_string(&second).unwrap(),
+        )
     });
 
-    assert_eq!((links, same, text.as_str()), ([2, 2, 1], true, "longer text"));
+    assert_eq!(
+        (links, same, text.as_str()),
+        ([2, 2, 1], true, "longer text")
+    );
 }
 
 #[test]
 fn a_link_too_many_is_refused_alike() {
     /// `EXT4_LINK_MAX` (fs/ext4/ext4.h).
     const LINK_MAX: u32 = 65_000;
-    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else {
+        return;
+    };
     let share = lab.share(&[]);
-    let most = format!("perl -e 'open(F, \">0\"); for (1..{}) {{ link(\"0\", $_) or die $! }}'", LINK_MAX - 2);
+    let most = format!(
+        "perl -e 'open(F, \">0\"); for (1..{}) {{ link(\"0\", $_) or die $! }}'",
+        LINK_MAX - 2
+    );
     sh(&lab.host(), &most);
     sh(&lab.shared(), &most);
 
     let results = lab.alike(&share, |place| {
-        let link = |name: &str| fs::hard_link(place.join("0"), place.join(name)).map_err(|error| error.raw_os_error());
+        let link = |name: &str| {
+            fs::hard_link(place.join("0"), place.join(name)).map_err(|error| error.raw_os_error())
+        };
         [link("last"), link("too many")]
     });
 
@@ -123,7 +160,9 @@ fn a_link_too_many_is_refused_alike() {
 
 #[test]
 fn renaming_obeys_its_flags() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let results = lab.alike(&share, |place| {
@@ -133,21 +172,40 @@ fn renaming_obeys_its_flags() {
         let rename = |from: &Path, to: &Path, flags| renameat2(AT_FDCWD, from, AT_FDCWD, to, flags);
         let exclusive = rename(&a, &b, RenameFlags::RENAME_NOREPLACE);
         let exchanged = rename(&a, &b, RenameFlags::RENAME_EXCHANGE);
-        let content = (fs::read_to_string(&a).unwrap(), fs::read_to_string(&b).unwrap());
+        let content = (
+            fs::read_to_string(&a).unwrap(),
+            fs::read_to_string(&b).unwrap(),
+        );
         let whiteout = rename(&a, &place.join("c"), RenameFlags::RENAME_WHITEOUT);
-        let left = a.symlink_metadata().map(|meta| (meta.file_type().is_char_device(), meta.rdev())).ok();
-        let both = rename(&b, &place.join("d"), RenameFlags::RENAME_NOREPLACE | RenameFlags::RENAME_EXCHANGE);
+        let left = a
+            .symlink_metadata()
+            .map(|meta| (meta.file_type().is_char_device(), meta.rdev()))
+            .ok();
+        let both = rename(
+            &b,
+            &place.join("d"),
+            RenameFlags::RENAME_NOREPLACE | RenameFlags::RENAME_EXCHANGE,
+        );
         (exclusive, exchanged, content, whiteout, left, both)
     });
 
     let swapped = ("b".to_owned(), "a".to_owned());
-    let expected = (Err(Errno::EEXIST), Ok(()), swapped, Ok(()), Some((true, 0)), Err(Errno::EINVAL));
+    let expected = (
+        Err(Errno::EEXIST),
+        Ok(()),
+        swapped,
+        Ok(()),
+        Some((true, 0)),
+        Err(Errno::EINVAL),
+    );
     assert_eq!(results, expected);
 }
 
 #[test]
 fn an_unlinked_file_stays_usable_while_open() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     for cache in CACHES {
         let share = lab.share(&[cache]);
 
@@ -157,22 +215,35 @@ fn an_unlinked_file_stays_usable_while_open() {
             file.write_all(b"before ").unwrap();
             fs::remove_file(&path).unwrap();
             file.write_all(b"after").unwrap();
-            file.set_permissions(fs::Permissions::from_mode(0o640)).unwrap();
+            file.set_permissions(fs::Permissions::from_mode(0o640))
+                .unwrap();
             file.set_len(10).unwrap();
             let mut text = String::new();
             file.seek(SeekFrom::Start(0)).unwrap();
             file.read_to_string(&mut text).unwrap();
             let meta = file.metadata().unwrap();
-            (text, meta.nlink(), meta.size(), meta.mode() & 0o7777, path.exists())
+            (
+                text,
+                meta.nlink(),
+                meta.size(),
+                meta.mode() & 0o7777,
+                path.exists(),
+            )
         });
 
-        assert_eq!(outcome, ("before aft".into(), 0, 10, 0o640, false), "{cache}");
+        assert_eq!(
+            outcome,
+            ("before aft".into(), 0, 10, 0o640, false),
+            "{cache}"
+        );
     }
 }
 
 #[test]
 fn a_file_without_a_name_can_get_one() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let outcome = lab.alike(&share, |place| {
@@ -183,7 +254,11 @@ fn a_file_without_a_name_can_get_one() {
         let before = file.metadata().unwrap().nlink();
         let named = place.join("named");
         linkat(file.as_fd(), "", AT_FDCWD, &named, AtFlags::AT_EMPTY_PATH).unwrap();
-        (before, file.metadata().unwrap().nlink(), fs::read_to_string(named).unwrap())
+        (
+            before,
+            file.metadata().unwrap().nlink(),
+            fs::read_to_string(named).unwrap(),
+        )
     });
 
     assert_eq!(outcome, (0, 1, "text".into()));
@@ -191,11 +266,16 @@ fn a_file_without_a_name_can_get_one() {
 
 #[test]
 fn two_processes_append_without_losing_a_line() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["perl"]) else {
+        return;
+    };
     for cache in CACHES {
         let share = lab.share(&[cache]);
-        let program = "open(F, '>>', 'log'); for (1..2000) { syswrite(F, \"$ARGV[0] $_\\n\") == 7 or 1 }";
-        let script = format!("rm -f log; perl -e '{program}' a & perl -e '{program}' b; wait; sort log | sha256sum; wc -l < log");
+        let program =
+            "open(F, '>>', 'log'); for (1..2000) { syswrite(F, \"$ARGV[0] $_\\n\") == 7 or 1 }";
+        let script = format!(
+            "rm -f log; perl -e '{program}' a & perl -e '{program}' b; wait; sort log | sha256sum; wc -l < log"
+        );
 
         let outcome = lab.alike(&share, |place| sh(place, &script));
 
@@ -205,10 +285,18 @@ fn two_processes_append_without_losing_a_line() {
 
 #[test]
 fn appending_meets_what_the_host_appended() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     for cache in CACHES {
         let share = lab.share(&[cache]);
-        let append = |place: &Path| OpenOptions::new().append(true).create(true).open(place.join(cache)).unwrap();
+        let append = |place: &Path| {
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(place.join(cache))
+                .unwrap()
+        };
         let (mut guest, mut host) = (append(share.path()), append(&lab.shared()));
 
         for _ in 0..10 {
@@ -223,22 +311,43 @@ fn appending_meets_what_the_host_appended() {
 
 #[test]
 fn a_range_is_copied_between_files() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     for cache in CACHES {
         let share = lab.share(&[cache]);
 
         let outcome = lab.alike(&share, |place| {
-            let (from, to) = (open_new(&place.join(format!("{cache}1"))), open_new(&place.join(format!("{cache}2"))));
+            let (from, to) = (
+                open_new(&place.join(format!("{cache}1"))),
+                open_new(&place.join(format!("{cache}2"))),
+            );
             let bytes: Vec<u8> = (0..300_000_u32).map(|byte| (byte % 251) as u8).collect();
             from.write_all_at(&bytes, 0).unwrap();
             let (mut offset_in, mut offset_out) = (1000, 77);
-            let copied = copy_file_range(&from, Some(&mut offset_in), &to, Some(&mut offset_out), 1 << 20);
+            let copied = copy_file_range(
+                &from,
+                Some(&mut offset_in),
+                &to,
+                Some(&mut offset_out),
+                1 << 20,
+            );
             let mut copy = vec![0; 299_000];
             to.read_exact_at(&mut copy, 77).unwrap();
-            (copied, copy == bytes[1000..], to.metadata().unwrap().size(), offset_in, offset_out)
+            (
+                copied,
+                copy == bytes[1000..],
+                to.metadata().unwrap().size(),
+                offset_in,
+                offset_out,
+            )
         });
 
-        assert_eq!(outcome, (Ok(299_000), true, 299_077, 300_000, 299_077), "{cache}");
+        assert_eq!(
+            outcome,
+            (Ok(299_000), true, 299_077, 300_000, 299_077),
+            "{cache}"
+        );
     }
 }
 
@@ -250,7 +359,9 @@ fn two_processes_share_a_mapping() {
         add() { for n in $(seq 50); do sqlite3 -cmd '.timeout 20000' db \"INSERT INTO t VALUES ($n)\"; done; }
         add & add; wait
         sqlite3 db 'SELECT count(*), sum(id) FROM t'";
-    let Some(lab) = Lab::on(Backing::Tmpfs, &["sqlite3"]) else { return };
+    let Some(lab) = Lab::on(Backing::Tmpfs, &["sqlite3"]) else {
+        return;
+    };
     // Without a cache the guest's kernel shares no mapping.
     let share = lab.share(&["--cache=auto"]);
 
@@ -261,17 +372,28 @@ fn two_processes_share_a_mapping() {
 
 #[test]
 fn a_file_opened_for_writing_needs_no_write_permission_later() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let outcome = lab.alike(&share, |place| {
         let path = place.join("object");
         // As git makes its objects.
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o444).open(&path).unwrap();
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o444)
+            .open(&path)
+            .unwrap();
         file.write_all(b"text").unwrap();
         file.set_permissions(fs::Permissions::from_mode(0)).unwrap();
         file.set_len(2).unwrap();
-        (fs::read_to_string(&path).unwrap(), path.metadata().unwrap().mode() & 0o777)
+        (
+            fs::read_to_string(&path).unwrap(),
+            path.metadata().unwrap().mode() & 0o777,
+        )
     });
 
     assert_eq!(outcome, ("te".into(), 0));
@@ -279,19 +401,27 @@ fn a_file_opened_for_writing_needs_no_write_permission_later() {
 
 #[test]
 fn times_are_kept_to_the_nanosecond() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
     let script = "touch f; touch -a -d '2001-01-01 00:00:00.123456789 UTC' f; touch -m -d '1960-01-01 00:00:00.5 UTC' f
         stat -c '%x %y' f; ln -s f l; touch -h -d '2030-01-01 00:00:00.000000001 UTC' l; stat -c '%x %y' l";
 
     let times = lab.alike(&share, |place| sh(place, script));
 
-    assert_eq!(sh(&lab.shared(), "stat -c '%x %y' f l"), times, "behind the share");
+    assert_eq!(
+        sh(&lab.shared(), "stat -c '%x %y' f l"),
+        times,
+        "behind the share"
+    );
 }
 
 #[test]
 fn a_file_has_a_birth_time() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
     fs::write(share.path().join("f"), "").unwrap();
 
@@ -303,15 +433,21 @@ fn a_file_has_a_birth_time() {
 
 #[test]
 fn the_file_system_says_how_full_it_is() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
-    lab.alike(&share, |place| sh(place, "stat -f -c '%a %b %c %d %f %l %s %S' ."));
+    lab.alike(&share, |place| {
+        sh(place, "stat -f -c '%a %b %c %d %f %l %s %S' .")
+    });
 }
 
 #[test]
 fn extended_attributes_are_said_to_be_unsupported() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["setfattr", "getfattr"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["setfattr", "getfattr"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     fs::write(share.path().join("f"), "").unwrap();
 
@@ -321,20 +457,32 @@ fn extended_attributes_are_said_to_be_unsupported() {
         ("getfattr", ["-n", "user.a", "f"].as_slice()),
     ] {
         let run = tool::run(share.path(), program, args);
-        assert!(run.output.contains("Operation not supported"), "{program} {args:?}: {}", run.output);
+        assert!(
+            run.output.contains("Operation not supported"),
+            "{program} {args:?}: {}",
+            run.output
+        );
     }
 }
 
 #[test]
 fn threads_create_and_remove_without_meeting_errors() {
-    let Some(lab) = Lab::on(Backing::Tmpfs, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Tmpfs, &[]) else {
+        return;
+    };
     let share = lab.share(&["--thread-pool-size=4"]);
     let churn = |thread: usize| {
         for round in 0..500 {
-            let (path, moved) = (share.path().join(format!("{thread}-{round}")), share.path().join(format!("moved-{thread}")));
+            let (path, moved) = (
+                share.path().join(format!("{thread}-{round}")),
+                share.path().join(format!("moved-{thread}")),
+            );
             fs::write(&path, path.as_os_str().as_encoded_bytes()).unwrap();
             fs::rename(&path, &moved).unwrap();
-            assert_eq!(fs::read(&moved).unwrap(), path.as_os_str().as_encoded_bytes());
+            assert_eq!(
+                fs::read(&moved).unwrap(),
+                path.as_os_str().as_encoded_bytes()
+            );
             fs::remove_file(&moved).unwrap();
         }
     };

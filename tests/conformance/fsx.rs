@@ -45,19 +45,43 @@ fn random_operations_read_back_with_cache_never() {
 
 #[test]
 fn random_operations_read_back_with_mappings_but_no_cache() {
-    exercise("fsx never, mapped", &["--cache=never", "--allow-mmap"], MAPPED);
+    exercise(
+        "fsx never, mapped",
+        &["--cache=never", "--allow-mmap"],
+        MAPPED,
+    );
 }
 
 fn exercise(test: &str, daemon_args: &[&str], mappings: &str) {
-    let Some(lab) = Lab::on(Backing::Tmpfs, &["fsx"]) else { return };
+    let Some(lab) = Lab::on(Backing::Tmpfs, &["fsx"]) else {
+        return;
+    };
     let share = lab.share(daemon_args);
     let (seed, operations) = (seed(test).to_string(), (200_000 * scale()).to_string());
-    fs::write(lab.scratch().join("fsx.toml"), format!("{CONFIG}{mappings}")).unwrap();
+    fs::write(
+        lab.scratch().join("fsx.toml"),
+        format!("{CONFIG}{mappings}"),
+    )
+    .unwrap();
     let file = share.path().join("file");
 
-    let args = ["-f", "fsx.toml", "-N", &operations, "-S", &seed, "-P", ".", file.to_str().unwrap()];
+    let args = [
+        "-f",
+        "fsx.toml",
+        "-N",
+        &operations,
+        "-S",
+        &seed,
+        "-P",
+        ".",
+        file.to_str().unwrap(),
+    ];
     let run = tool::run(lab.scratch(), "fsx", &args);
 
     assert_eq!(run.status, Some(0), "{}", run.output);
-    assert!(run.output.contains("All operations completed"), "{}", run.output);
+    assert!(
+        run.output.contains("All operations completed"),
+        "{}",
+        run.output
+    );
 }

@@ -73,7 +73,10 @@ impl Lab {
     /// Does the same on the host and through `share`; both must give the same, which is returned.
     pub fn alike<T: Debug + PartialEq>(&self, share: &Share, act: impl Fn(&Path) -> T) -> T {
         let (on_host, through_share) = (act(&self.host()), act(share.path()));
-        assert_eq!(through_share, on_host, "through the share (left) and on the host (right)");
+        assert_eq!(
+            through_share, on_host,
+            "through the share (left) and on the host (right)"
+        );
         through_share
     }
 
@@ -84,9 +87,7 @@ impl Lab {
     fn mount(&self, backing: Backing) {
         let script = match backing {
             // Sparse: only what tests write becomes real.
-            Backing::Ext4 => {
-                "truncate -s 6G image; mkfs.ext4 -q -F image; mount -o loop image fs"
-            }
+            Backing::Ext4 => "truncate -s 6G image; mkfs.ext4 -q -F image; mount -o loop image fs",
             Backing::Tmpfs => "mount -t tmpfs -o mode=755 none fs",
         };
         tool::sh(self.scratch(), script);
@@ -108,19 +109,31 @@ fn hindrance(tools: &[&str]) -> Option<String> {
         return Some("/dev/fuse cannot be opened; load the fuse kernel module".into());
     }
     let missing = tools.iter().find(|tool| tool::find(tool).is_none())?;
-    Some(format!("{missing} is not installed; run tests/conformance/prepare"))
+    Some(format!(
+        "{missing} is not installed; run tests/conformance/prepare"
+    ))
 }
 
 /// How much longer than usual the long tests are to be.
 pub fn scale() -> u32 {
-    std::env::var("CONFORMANCE_SCALE").map_or(1, |text| text.parse().expect("CONFORMANCE_SCALE is a number"))
+    std::env::var("CONFORMANCE_SCALE").map_or(1, |text| {
+        text.parse().expect("CONFORMANCE_SCALE is a number")
+    })
 }
 
 /// A seed for a random test, printed so that the test can be repeated with `CONFORMANCE_SEED`.
 pub fn seed(test: &str) -> u32 {
-    let fresh = || std::process::id() ^ std::time::UNIX_EPOCH.elapsed().expect("a clock after 1970").subsec_nanos();
+    let fresh = || {
+        std::process::id()
+            ^ std::time::UNIX_EPOCH
+                .elapsed()
+                .expect("a clock after 1970")
+                .subsec_nanos()
+    };
     let given = std::env::var("CONFORMANCE_SEED").ok();
-    let seed = given.map_or_else(fresh, |text| text.parse().expect("CONFORMANCE_SEED is a number"));
+    let seed = given.map_or_else(fresh, |text| {
+        text.parse().expect("CONFORMANCE_SEED is a number")
+    });
     let _ = writeln!(io::stderr(), "{test}: CONFORMANCE_SEED={seed}");
     seed
 }

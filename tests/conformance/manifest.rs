@@ -40,16 +40,31 @@ fn describe(root: &Path, path: &Path) -> String {
     let meta = fs::symlink_metadata(path).unwrap();
     let kind = meta.file_type();
     let what = if kind.is_file() {
-        format!("file {} bytes, hash {:x}", meta.size(), hash(&fs::read(path).unwrap()))
+        format!(
+            "file {} bytes, hash {:x}",
+            meta.size(),
+            hash(&fs::read(path).unwrap())
+        )
     } else if kind.is_symlink() {
         format!("link to {}", fs::read_link(path).unwrap().display())
     } else if kind.is_dir() {
         "directory".into()
     } else {
-        format!("fifo {}, socket {}, device {:x}", kind.is_fifo(), kind.is_socket(), meta.rdev())
+        format!(
+            "fifo {}, socket {}, device {:x}",
+            kind.is_fifo(),
+            kind.is_socket(),
+            meta.rdev()
+        )
     };
     let name = path.strip_prefix(root).unwrap().display();
-    format!("{name}\t{what}\tmode {:o}\t{}:{}\t{} links", meta.mode(), meta.uid(), meta.gid(), meta.nlink())
+    format!(
+        "{name}\t{what}\tmode {:o}\t{}:{}\t{} links",
+        meta.mode(),
+        meta.uid(),
+        meta.gid(),
+        meta.nlink()
+    )
 }
 
 fn hash(bytes: &[u8]) -> u64 {

@@ -10,12 +10,15 @@ use crate::lab::{Backing, Lab};
 
 #[test]
 fn a_name_may_have_255_bytes_and_no_more() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let results = lab.alike(&share, |place| {
         let path = |len| place.join("n".repeat(len));
-        let errno = |result: std::io::Result<()>| result.err().and_then(|error| error.raw_os_error());
+        let errno =
+            |result: std::io::Result<()>| result.err().and_then(|error| error.raw_os_error());
         fs::write(path(255), "text").unwrap();
         [
             errno(fs::write(path(256), "")),
@@ -38,10 +41,14 @@ fn a_name_may_have_255_bytes_and_no_more() {
 
 #[test]
 fn a_name_may_hold_any_byte_but_nul_and_slash() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
     let bytes = (1..=255_u8).filter(|byte| *byte != b'/');
-    let mut names: Vec<_> = bytes.map(|byte| OsString::from_vec(vec![b'x', byte])).collect();
+    let mut names: Vec<_> = bytes
+        .map(|byte| OsString::from_vec(vec![b'x', byte]))
+        .collect();
     names.extend(["...", " ", "-", "\\", "a\nb"].map(OsString::from));
     names.sort_unstable();
 
@@ -49,19 +56,28 @@ fn a_name_may_hold_any_byte_but_nul_and_slash() {
         for name in &names {
             fs::write(place.join(name), name.as_bytes()).unwrap();
         }
-        let entries = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name());
-        let mut listed: Vec<_> = entries.map(|name| (fs::read(place.join(&name)).unwrap(), name)).collect();
+        let entries = fs::read_dir(place)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let mut listed: Vec<_> = entries
+            .map(|name| (fs::read(place.join(&name)).unwrap(), name))
+            .collect();
         listed.sort_unstable();
         listed
     });
 
-    let expected: Vec<_> = names.into_iter().map(|name| (name.as_bytes().to_vec(), name)).collect();
+    let expected: Vec<_> = names
+        .into_iter()
+        .map(|name| (name.as_bytes().to_vec(), name))
+        .collect();
     assert_eq!(listed, expected);
 }
 
 #[test]
 fn a_link_target_comes_back_whole() {
-    let Some(lab) = Lab::on(Backing::Ext4, &[]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &[]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let results = lab.alike(&share, |place| {

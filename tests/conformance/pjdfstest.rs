@@ -49,7 +49,9 @@ fn every_case_ends_alike_on_tmpfs() {
 }
 
 fn compare(backing: Backing, daemon_args: &[&str], expected: &[(&str, &str, &str)]) {
-    let Some(lab) = Lab::on(backing, &["pjdfstest"]) else { return };
+    let Some(lab) = Lab::on(backing, &["pjdfstest"]) else {
+        return;
+    };
     let share = lab.share(daemon_args);
 
     // pjdfstest remounts what it runs on, so on the host that is the whole file system.
@@ -58,16 +60,29 @@ fn compare(backing: Backing, daemon_args: &[&str], expected: &[(&str, &str, &str
 
     let cases = through_share.keys().chain(on_host.keys());
     let mut differences: Vec<_> = cases
-        .map(|case| (case.as_str(), on_host.get(case).map(String::as_str), through_share.get(case).map(String::as_str)))
+        .map(|case| {
+            (
+                case.as_str(),
+                on_host.get(case).map(String::as_str),
+                through_share.get(case).map(String::as_str),
+            )
+        })
         .filter(|(_, host, share)| host != share)
         .map(|(case, host, share)| (case, host.unwrap_or("missing"), share.unwrap_or("missing")))
         .collect();
     differences.sort_unstable();
     differences.dedup();
     assert_eq!(differences, expected);
-    let failed: Vec<_> = through_share.iter().filter(|(_, outcome)| *outcome == "FAILED").collect();
+    let failed: Vec<_> = through_share
+        .iter()
+        .filter(|(_, outcome)| *outcome == "FAILED")
+        .collect();
     assert!(failed.is_empty(), "on the host too: {failed:?}");
-    assert!(through_share.len() > 390, "only {} cases", through_share.len());
+    assert!(
+        through_share.len() > 390,
+        "only {} cases",
+        through_share.len()
+    );
 }
 
 /// How each case ends. Those that remount the file system read-only run for themselves, since others leave files open.
@@ -81,7 +96,12 @@ fn run(lab: &Lab, place: &Path, remounting: bool) -> BTreeMap<String, String> {
     let config = lab.scratch().join("pjdfstest.toml");
     let setting = format!("[settings]\nallow_remount = {remounting}");
     fs::write(&config, CONFIG.replace("[settings]", &setting)).unwrap();
-    let mut args = vec!["-c", config.to_str().unwrap(), "-p", place.to_str().unwrap()];
+    let mut args = vec![
+        "-c",
+        config.to_str().unwrap(),
+        "-p",
+        place.to_str().unwrap(),
+    ];
     args.extend(remounting.then_some("erofs"));
     let report = tool::run(lab.scratch(), "pjdfstest", &args).output;
     assert!(report.contains("Summary: "), "{report}");

@@ -34,15 +34,31 @@ impl Share {
         // However this thread ends, hostmount ends too, and the daemon with it.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM"]).arg(hostmount());
-        command.args(["--queues", "2", "--daemon", DAEMON]).arg(&mountpoint);
-        command.args(["--", "--sandbox=none", "--shared-dir"]).arg(directory).args(daemon_args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
+        command
+            .args(["--queues", "2", "--daemon", DAEMON])
+            .arg(&mountpoint);
+        command
+            .args(["--", "--sandbox=none", "--shared-dir"])
+            .arg(directory)
+            .args(daemon_args);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap());
         let mut hostmount = command.spawn().expect("start hostmount");
         let mut first_line = String::new();
         let stdout = hostmount.stdout.take().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut first_line).unwrap();
-        let share = Share { mountpoint, hostmount, log };
-        assert!(first_line.starts_with("hostmount: mounted"), "no mount: {}", share.log());
+        let share = Share {
+            mountpoint,
+            hostmount,
+            log,
+        };
+        assert!(
+            first_line.starts_with("hostmount: mounted"),
+            "no mount: {}",
+            share.log()
+        );
         share
     }
 
@@ -58,7 +74,10 @@ impl Share {
 
     /// The daemon's process that serves the guest.
     pub fn daemon(&self) -> Process {
-        *Process(self.hostmount.id()).tree().last().expect("a tree has its root")
+        *Process(self.hostmount.id())
+            .tree()
+            .last()
+            .expect("a tree has its root")
     }
 
     /// Unmounts as an administrator does, and waits for hostmount and the daemon to end by themselves.
@@ -102,7 +121,10 @@ impl Drop for Share {
             eprintln!("the share ended with {status:?} and said:\n{log}");
             return;
         }
-        assert!(status.is_some_and(|status| status.success()), "ended with {status:?}: {log}");
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "ended with {status:?}: {log}"
+        );
         assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
     }
 }
@@ -111,15 +133,27 @@ impl Drop for Share {
 fn hostmount() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let directory = Path::new(DAEMON).parent().expect("the daemon is in a directory");
+        let directory = Path::new(DAEMON)
+            .parent()
+            .expect("the daemon is in a directory");
         let profile = match directory.file_name().and_then(|name| name.to_str()) {
             Some("debug") | None => "dev",
             Some(name) => name,
         };
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        command.args(["build", "--quiet", "--example", "hostmount", "--profile", profile]);
+        command.args([
+            "build",
+            "--quiet",
+            "--example",
+            "hostmount",
+            "--profile",
+            profile,
+        ]);
         let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status();
-        assert!(status.is_ok_and(|status| status.success()), "hostmount cannot be built");
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "hostmount cannot be built"
+        );
         directory.join("examples/hostmount")
     })
 }

@@ -28,7 +28,9 @@ enum Outcome {
 
 #[test]
 fn every_stressor_ends_alike() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["stress-ng"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["stress-ng"]) else {
+        return;
+    };
     let share = lab.share(&["--cache=auto"]);
 
     let outcomes: Vec<_> = STRESSORS
@@ -38,11 +40,17 @@ fn every_stressor_ends_alike() {
 
     let differing = outcomes.iter().filter(|(_, host, share)| host != share);
     assert_eq!(differing.copied().collect::<Vec<_>>(), DIFFERENCES);
-    assert!(outcomes.iter().all(|(_, host, _)| *host != Outcome::Failed), "{outcomes:?}");
+    assert!(
+        outcomes.iter().all(|(_, host, _)| *host != Outcome::Failed),
+        "{outcomes:?}"
+    );
 }
 
 fn stress(directory: &Path, name: &str) -> Outcome {
-    let general = format!("--temp-path . --timeout {} --verify --fallocate-bytes 8M --hdd-bytes 4M --iomix-bytes 8M", scale());
+    let general = format!(
+        "--temp-path . --timeout {} --verify --fallocate-bytes 8M --hdd-bytes 4M --iomix-bytes 8M",
+        scale()
+    );
     let which = format!("--{name} 1 --{name}-ops {}", 100 * scale());
     let args: Vec<_> = general.split(' ').chain(which.split(' ')).collect();
     let run = tool::run(directory, "stress-ng", &args);
@@ -51,7 +59,11 @@ fn stress(directory: &Path, name: &str) -> Outcome {
         // EXIT_NO_RESOURCE and EXIT_NOT_IMPLEMENTED (stress-ng(1)), or only a message.
         Some(0 | 3 | 4) => Outcome::Skipped,
         status => {
-            eprintln!("{name} ended with {status:?} in {}: {}", directory.display(), run.output);
+            eprintln!(
+                "{name} ended with {status:?} in {}: {}",
+                directory.display(),
+                run.output
+            );
             Outcome::Failed
         }
     }

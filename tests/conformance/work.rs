@@ -11,7 +11,9 @@ const TREE: &str = "/usr/include";
 
 #[test]
 fn an_archive_unpacks_to_the_same_tree() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["tar", "gcc"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["tar", "gcc"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     sh(lab.scratch(), &format!("tar -cf tree.tar {TREE}"));
     let archive = lab.scratch().join("tree.tar");
@@ -27,19 +29,25 @@ fn an_archive_unpacks_to_the_same_tree() {
 
 #[test]
 fn a_tree_packs_to_the_same_archive() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["tar", "gcc"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["tar", "gcc"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     sh(&lab.shared(), &format!("cp -a {TREE}/. ."));
     sh(&lab.host(), "cp -a ../shared/. .");
 
-    let sum = lab.alike(&share, |place| sh(place, "tar --sort=name -cf - --mtime=@0 * | sha256sum"));
+    let sum = lab.alike(&share, |place| {
+        sh(place, "tar --sort=name -cf - --mtime=@0 * | sha256sum")
+    });
 
     assert_eq!(sum.split(' ').next().unwrap().len(), 64);
 }
 
 #[test]
 fn a_git_repository_is_cloned_and_found_sound() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["git"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["git"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     make_repository(lab.scratch());
 
@@ -68,7 +76,9 @@ fn make_repository(directory: &Path) {
 
 #[test]
 fn a_c_program_builds_and_runs() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["gcc", "make"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["gcc", "make"]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     let output = lab.alike(&share, |place| {
@@ -94,7 +104,9 @@ const BUILD: &str = r#"
 #[test]
 fn a_database_survives_ten_thousand_transactions() {
     // On tmpfs, so that they do not wait for a disk.
-    let Some(lab) = Lab::on(Backing::Tmpfs, &["sqlite3"]) else { return };
+    let Some(lab) = Lab::on(Backing::Tmpfs, &["sqlite3"]) else {
+        return;
+    };
     let share = lab.share(&[]);
 
     for journal in ["delete", "wal"] {
@@ -102,7 +114,10 @@ fn a_database_survives_ten_thousand_transactions() {
         let outcome = lab.alike(&share, |place| sh(place, &script));
 
         let rows = (5_000 * scale()).to_string();
-        assert_eq!(outcome.lines().take(3).collect::<Vec<_>>(), [journal, "ok", &rows]);
+        assert_eq!(
+            outcome.lines().take(3).collect::<Vec<_>>(),
+            [journal, "ok", &rows]
+        );
     }
 }
 
@@ -128,10 +143,15 @@ const ODDITIES: &str = r#"
 
 #[test]
 fn cp_keeps_everything() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["cp"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["cp"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     let original = lab.scratch().join("original");
-    sh(lab.scratch(), &format!("mkdir original; cd original; {ODDITIES}"));
+    sh(
+        lab.scratch(),
+        &format!("mkdir original; cd original; {ODDITIES}"),
+    );
 
     let copy = lab.alike(&share, |place| {
         sh(place, &format!("cp -a {}/. .", original.display()));
@@ -143,15 +163,27 @@ fn cp_keeps_everything() {
 
 #[test]
 fn rsync_finds_nothing_left_to_do() {
-    let Some(lab) = Lab::on(Backing::Ext4, &["rsync"]) else { return };
+    let Some(lab) = Lab::on(Backing::Ext4, &["rsync"]) else {
+        return;
+    };
     let share = lab.share(&[]);
     let original = lab.scratch().join("original");
-    sh(lab.scratch(), &format!("mkdir original; cd original; {ODDITIES}"));
-    let rsync = format!("rsync -aHS --checksum --itemize-changes {}/ .", original.display());
+    sh(
+        lab.scratch(),
+        &format!("mkdir original; cd original; {ODDITIES}"),
+    );
+    let rsync = format!(
+        "rsync -aHS --checksum --itemize-changes {}/ .",
+        original.display()
+    );
 
     let (first, second) = lab.alike(&share, |place| (sh(place, &rsync), sh(place, &rsync)));
 
     assert!(first.lines().count() > 8, "{first}");
     assert_eq!(second, "");
-    assert_eq!(contents(&lab.shared()), contents(&original), "behind the share");
+    assert_eq!(
+        contents(&lab.shared()),
+        contents(&original),
+        "behind the share"
+    );
 }
