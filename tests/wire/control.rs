@@ -360,3 +360,24 @@ fn a_kick_that_was_there_before_the_queue_raises_no_doubt_about_memory() {
     assert!(guest.vm.clients[1].getattr(ROOT_ID).is_ok());
     guest.assert_unharmed();
 }
+
+#[test]
+fn the_channel_for_the_daemons_own_requests_stays_open() {
+    let mut guest = Guest::start();
+    let channel = guest.vm.device.connection.open_backend_channel().unwrap();
+    assert!(guest.client().getattr(ROOT_ID).is_ok());
+
+    channel.stream().set_nonblocking(true).unwrap();
+    let silent = channel.recv(&mut [0; 12]).unwrap_err();
+
+    assert_eq!(
+        silent.kind(),
+        std::io::ErrorKind::WouldBlock,
+        "neither words nor an end"
+    );
+    assert_eq!(guest.extra_fds(), 1);
+    let second = guest.vm.device.connection.open_backend_channel().unwrap();
+    assert_eq!(guest.extra_fds(), 1, "the first is closed");
+    drop((channel, second));
+    assert!(guest.client().getattr(ROOT_ID).is_ok());
+}
