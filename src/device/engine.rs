@@ -187,7 +187,8 @@ impl Wake {
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(&kick, EpollEvent::new(edge, 0))?;
         let wake = Self { epoll, _kick: kick };
-        // Front-ends hand over counters that are up already: that is no kick of the driver's.
+        // QEMU's kick descriptors come with one kick in them. What was offered before the start is
+        // found without.
         wake.wait(EpollTimeout::ZERO);
         wake.epoll
             .add(&stop.event, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
