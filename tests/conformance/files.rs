@@ -272,10 +272,10 @@ fn two_processes_append_without_losing_a_line() {
     for cache in CACHES {
         let share = lab.share(&[cache]);
         let program =
-            "open(F, '>>', 'log'); for (1..2000) { syswrite(F, \"$ARGV[0] $_\\n\") == 7 or 1 }";
-        let script = format!(
-            "rm -f log; perl -e '{program}' a & perl -e '{program}' b; wait; sort log | sha256sum; wc -l < log"
-        );
+            r#"open(F, ">>", "log"); for (1..2000) { syswrite(F, "$ARGV[0] $_\n") or die $! }"#;
+        let append = format!("perl -e '{program}'");
+        let script =
+            format!("rm -f log; {append} a & {append} b; wait; sort log | sha256sum; wc -l < log");
 
         let outcome = lab.alike(&share, |place| sh(place, &script));
 
@@ -388,8 +388,7 @@ fn a_file_opened_for_writing_needs_no_write_permission_later() {
             .open(&path)
             .unwrap();
         file.write_all(b"text").unwrap();
-        file.set_permissions(fs::Permissions::from_mode(0o0))
-            .unwrap();
+        file.set_permissions(fs::Permissions::from_mode(0)).unwrap();
         file.set_len(2).unwrap();
         (
             fs::read_to_string(&path).unwrap(),

@@ -71,12 +71,9 @@ impl Lab {
     }
 
     /// Does the same on the host and through `share`; both must give the same, which is returned.
-    pub fn alike<T: Debug + PartialEq>(&self, share: &Share, act: impl Fn(&Path) -> T) -> T {
+    pub fn alike<T: Debug>(&self, share: &Share, act: impl Fn(&Path) -> T) -> T {
         let (on_host, through_share) = (act(&self.host()), act(share.path()));
-        assert_eq!(
-            through_share, on_host,
-            "through the share (left) and on the host (right)"
-        );
+        assert_alike("on the host", &on_host, "through the share", &through_share);
         through_share
     }
 
@@ -98,6 +95,22 @@ impl Drop for Lab {
     fn drop(&mut self) {
         let _ = umount2(&self.root(), MntFlags::MNT_DETACH);
     }
+}
+
+/// Compares, and when they differ shows the first lines that do.
+pub fn assert_alike<T: Debug>(one: &str, this: &T, other: &str, that: &T) {
+    let (this, that) = (format!("{this:#?}"), format!("{that:#?}"));
+    if this == that {
+        return;
+    }
+    let pairs = this.lines().zip(that.lines());
+    let differing = pairs.filter(|(this, that)| this != that).take(10);
+    let shown = differing.map(|(this, that)| format!("{one}: {this}\n{other}: {that}\n"));
+    let (lines, others) = (this.lines().count(), that.lines().count());
+    panic!(
+        "{lines} and {others} lines differ:\n{}",
+        shown.collect::<String>()
+    );
 }
 
 /// Why this machine cannot run a test that needs these programs.
