@@ -133,6 +133,7 @@ fn report(end: ConnectionEnd) -> Result<(), DaemonError> {
             "the front-end shared none with virtiofsd".to_owned(),
         ),
         ConnectionEnd::Broken(message, error) => {
+            let message = message.map_or("half a message".to_owned(), |known| known.to_string());
             ("vhost-user protocol", format!("{message}: {error}"))
         }
     };

@@ -77,6 +77,10 @@ impl<'a> Acting<'a> {
         // From here on every exit restores.
         let acting = Self(identity);
         sys::set_effective_gid(caller.gid)?;
+        // The daemon's own user in another group has its rights still.
+        if caller.uid == identity.uid {
+            return Ok(acting);
+        }
         sys::set_effective_uid(caller.uid)?;
         // Leaving uid 0 clears the effective set; where it does not, this does.
         let kept = identity.capabilities.effective & Capabilities::DAC_OVERRIDE;

@@ -32,7 +32,7 @@ impl PassthroughFs {
         let fd = self.proc.reopen(inode.fd()?, flags)?;
         permit.keep();
         Ok(Opened {
-            handle: self.handles.insert(op.node, Kind::File, fd),
+            handle: self.handles.insert_file(op.node, fd, flags),
         })
     }
 
@@ -45,7 +45,7 @@ impl PassthroughFs {
             .reopen(inode.fd()?, libc::O_RDONLY | libc::O_DIRECTORY)?;
         permit.keep();
         Ok(Opened {
-            handle: self.handles.insert(op.node, Kind::Directory, fd),
+            handle: self.handles.insert_directory(op.node, fd),
         })
     }
 

@@ -67,10 +67,14 @@ impl<'a> GuestBuffers<'a> {
         done
     }
 
-    /// The part from `offset` on, at most `len` bytes, for a vectored system call. The list is
-    /// trimmed in place and restored when the window is dropped.
-    pub fn window(&mut self, offset: usize, len: usize) -> Window<'_> {
-        Window::new(self.slices, offset, len)
+    /// The part from `start` on, at most `len` bytes.
+    pub fn span(&mut self, start: usize, len: usize) -> Span<'_> {
+        let len = len.min(self.len.saturating_sub(start));
+        Span {
+            slices: self.slices,
+            start,
+            len,
+        }
     }
 
     /// The pieces of memory that hold `len` bytes from `offset` on.
@@ -88,9 +92,38 @@ impl<'a> GuestBuffers<'a> {
     }
 }
 
-/// A run of iovecs cut to size: see [`GuestBuffers::window`].
+/// A part of [`GuestBuffers`]: what a transfer reads or writes.
 #[derive(Debug)]
-pub struct Window<'a> {
+pub struct Span<'a> {
+    slices: &'a mut [iovec],
+    start: usize,
+    len: usize,
+}
+
+impl Span<'_> {
+    /// Bytes in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no byte in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What is left after the first `done` bytes, for a vectored system call.
+    pub(super) fn rest(&mut self, done: usize) -> Window<'_> {
+        Window::new(
+            self.slices,
+            self.start + done,
+            self.len.saturating_sub(done),
+        )
+    }
+}
+
+/// A run of iovecs, the first and last of them cut to size until it is dropped.
+#[derive(Debug)]
+pub(super) struct Window<'a> {
     slices: &'a mut [iovec],
     first: Option<iovec>,
     last: Option<iovec>,
@@ -128,16 +161,6 @@ impl<'a> Window<'a> {
     /// The iovecs, for a system call; the memory contract is that of [`GuestBuffers::new`].
     pub(super) fn as_iovecs(&self) -> &[iovec] {
         self.slices
-    }
-
-    /// Bytes in the window.
-    pub fn len(&self) -> usize {
-        self.slices.iter().map(|slice| slice.iov_len).sum()
-    }
-
-    /// Whether the window holds no byte.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -209,11 +232,19 @@ mod tests {
         for offset in 0..=total + 1 {
             for len in 0..=total + 1 {
                 with_buffers(&lens, |buffers| {
-                    let window = buffers.window(offset, len);
+                    let bytes_in = |window: Window| -> usize {
+                        window.as_iovecs().iter().map(|slice| slice.iov_len).sum()
+                    };
+                    let mut span = buffers.span(offset, len);
                     let expected = total.saturating_sub(offset).min(len);
-                    assert_eq!(window.len(), expected, "offset {offset} len {len}");
-                    drop(window);
-                    assert_eq!(buffers.window(0, total).len(), total);
+                    assert_eq!(span.len(), expected, "offset {offset} len {len}");
+                    assert_eq!(
+                        bytes_in(span.rest(0)),
+                        expected,
+                        "offset {offset} len {len}"
+                    );
+                    assert_eq!(bytes_in(span.rest(1)), expected.saturating_sub(1));
+                    assert_eq!(bytes_in(buffers.span(0, total).rest(0)), total);
                 });
             }
         }

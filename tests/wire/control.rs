@@ -257,16 +257,16 @@ fn the_tag_is_in_the_configuration_space() {
 }
 
 #[test]
-fn sixty_four_queues_are_on_offer() {
+fn sixty_four_request_queues_are_on_offer() {
     let mut guest = Guest::with(|builder| {
         let small = ClientOptions {
             depth: 1,
             max_data: 4096,
             ..ClientOptions::default()
         };
-        builder.request_queues(63).queue_size(8).client(small)
+        builder.request_queues(64).queue_size(8).client(small)
     });
-    assert_eq!(guest.vm.device.connection.get_queue_num().unwrap(), 64);
+    assert_eq!(guest.vm.device.connection.get_queue_num().unwrap(), 65);
     for client in &mut guest.vm.clients {
         assert!(client.getattr(ROOT_ID).is_ok());
     }
@@ -333,4 +333,51 @@ fn a_front_end_without_protocol_features_needs_to_enable_nothing() {
     let kick = client.queue().kick_event().clone();
     connection.set_vring_kick(1, Some(kick.as_fd())).unwrap();
     assert!(client.getattr(ROOT_ID).is_ok());
+}
+
+#[test]
+fn a_kick_that_was_there_before_the_queue_raises_no_doubt_about_memory() {
+    const DOUBT: &str = "was kicked, but its ring in guest memory is empty";
+    let mut guest = Guest::with(|builder| builder.request_queues(3));
+    // QEMU's kick descriptors are ready when they come; the queues may stay unused for long.
+    guest.vm.device.stop_queue(2).unwrap();
+    let unused = guest.vm.clients[1].queue();
+    unused.kick_event().signal();
+    guest.vm.device.announce(unused, 0).unwrap();
+    // With private memory a driver kicks, and what it wrote is not to be seen.
+    guest.vm.clients[2].queue().kick_event().signal();
+
+    assert!(
+        guest
+            .vm
+            .daemon
+            .wait_for_stderr(&format!("queue 3 {DOUBT}"), SOON)
+    );
+
+    let log = guest.vm.daemon.stderr();
+    assert!(!log.contains(&format!("queue 2 {DOUBT}")), "{log}");
+    assert!(log.contains("memory-backend-memfd"));
+    assert!(guest.vm.clients[1].getattr(ROOT_ID).is_ok());
+    guest.assert_unharmed();
+}
+
+#[test]
+fn the_channel_for_the_daemons_own_requests_stays_open() {
+    let mut guest = Guest::start();
+    let channel = guest.vm.device.connection.open_backend_channel().unwrap();
+    assert!(guest.client().getattr(ROOT_ID).is_ok());
+
+    channel.stream().set_nonblocking(true).unwrap();
+    let silent = channel.recv(&mut [0; 12]).unwrap_err();
+
+    assert_eq!(
+        silent.kind(),
+        std::io::ErrorKind::WouldBlock,
+        "neither words nor an end"
+    );
+    assert_eq!(guest.extra_fds(), 1);
+    let second = guest.vm.device.connection.open_backend_channel().unwrap();
+    assert_eq!(guest.extra_fds(), 1, "the first is closed");
+    drop((channel, second));
+    assert!(guest.client().getattr(ROOT_ID).is_ok());
 }

@@ -148,6 +148,41 @@ fn e9_device_nodes_are_for_the_privileged() {
 }
 
 #[test]
+fn e9_root_with_another_group_is_still_root() {
+    let mut guest = Guest::start();
+    fs::create_dir(guest.host("dir")).unwrap();
+    chown(guest.host("dir"), Some(0), Some(50)).unwrap();
+    fs::set_permissions(guest.host("dir"), fs::Permissions::from_mode(0o2775)).unwrap();
+    let dir = guest.node("dir");
+    guest.client().caller = Caller {
+        uid: 0,
+        gid: 5,
+        pid: 1,
+    };
+
+    let device = guest
+        .client()
+        .mknod(ROOT_ID, "null", libc::S_IFCHR | 0o666, 1 << 8 | 3)
+        .expect("root makes device nodes");
+    let (file, opened) = guest
+        .client()
+        .create(dir, "file", libc::O_RDWR, 0o2755)
+        .unwrap();
+
+    assert_eq!((device.attr.uid, device.attr.gid), (0, 5));
+    assert_eq!(
+        (file.attr.gid, file.attr.mode & 0o7777),
+        (50, 0o2755),
+        "as on the host"
+    );
+    guest.client().release(file.nodeid, opened.fh).unwrap();
+    guest
+        .client()
+        .batch_forget(&[(device.nodeid, 1), (file.nodeid, 1), (dir, 1)]);
+    guest.assert_unharmed();
+}
+
+#[test]
 fn e8_the_daemons_own_umask_does_not_count() {
     let mut guest = Guest::start();
     guest.client().umask = 0;
