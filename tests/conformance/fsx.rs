@@ -29,36 +29,41 @@ const MAPPED: &str = "mapread = 10.0\nmapwrite = 10.0\ninvalidate = 1.0\n";
 /// FUSE's kernel side refuses them (ENODEV) for files it must not cache, but for `--allow-mmap` (fs/fuse/file.c, fuse_file_mmap).
 const UNMAPPED: &str = "mapread = 0.0\nmapwrite = 0.0\ninvalidate = 0.0\n";
 
+/// Operations in the mode most guests use, and in each of the others.
+const MANY: u32 = 200_000;
+const SOME: u32 = 50_000;
+
 #[test]
 fn random_operations_read_back_with_cache_auto() {
-    exercise("fsx auto", &["--cache=auto"], MAPPED);
+    exercise("fsx auto", MANY, &["--cache=auto"], MAPPED);
 }
 
 #[test]
 fn random_operations_read_back_with_cache_always() {
-    exercise("fsx always", &["--cache=always"], MAPPED);
+    exercise("fsx always", SOME, &["--cache=always"], MAPPED);
 }
 
 #[test]
 fn random_operations_read_back_with_cache_never() {
-    exercise("fsx never", &["--cache=never"], UNMAPPED);
+    exercise("fsx never", SOME, &["--cache=never"], UNMAPPED);
 }
 
 #[test]
 fn random_operations_read_back_with_mappings_but_no_cache() {
     exercise(
         "fsx never, mapped",
+        SOME,
         &["--cache=never", "--allow-mmap"],
         MAPPED,
     );
 }
 
-fn exercise(test: &str, daemon_args: &[&str], mappings: &str) {
+fn exercise(test: &str, operations: u32, daemon_args: &[&str], mappings: &str) {
     let Some(lab) = Lab::on(Backing::Tmpfs, &["fsx"]) else {
         return;
     };
     let share = lab.share(daemon_args);
-    let (seed, operations) = (seed(test).to_string(), (50_000 * scale()).to_string());
+    let (seed, operations) = (seed(test).to_string(), (operations * scale()).to_string());
     fs::write(
         lab.scratch().join("fsx.toml"),
         format!("{CONFIG}{mappings}"),
