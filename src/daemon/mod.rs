@@ -11,7 +11,7 @@ mod socket;
 use std::sync::Arc;
 
 use crate::cli::{Config, NofileLimit, SandboxMode};
-use crate::device::{Backend, DeviceConfig, Engine, MAX_QUEUES, MakeServe};
+use crate::device::{Backend, DeviceConfig, Engine, MAX_DESCRIPTORS, MAX_QUEUES, MakeServe};
 use crate::fs::{FsConfig, PassthroughFs};
 use crate::server::{Server, Worker};
 use crate::sys::{self, NofileWish};
@@ -65,11 +65,15 @@ fn warn_of_missing_sandbox(config: &Config) {
 
 /// The device, with the share behind it.
 fn build_device(config: &Config, fd_limit: u64) -> Result<Backend, DaemonError> {
+    /// Descriptors that one request holds at a time besides those it keeps.
+    const FDS_IN_REQUEST: u64 = 3;
+    let workers = MAX_QUEUES + config.thread_pool_size;
     let fs_config = FsConfig {
         cache: policy::cache(&config.cache),
         allow_direct_io: config.features.allow_direct_io,
         fd_limit,
-        workers: MAX_QUEUES + config.thread_pool_size,
+        fd_reserve: MAX_DESCRIPTORS + FDS_IN_REQUEST * workers as u64,
+        workers,
     };
     let fs = PassthroughFs::new(&config.shared_dir, fs_config).map_err(|errno| {
         let what = config.shared_dir.display().to_string();

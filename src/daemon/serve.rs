@@ -13,6 +13,8 @@ use super::signals::Signals;
 use super::socket::{Socket, cannot_listen};
 use crate::device::{Backend, ConnectionEnd, SHARE_MEMORY_HINT, serve_connection};
 
+const REPORT: &str = "this is a bug: please report it";
+
 /// How long an orderly stop waits for requests that hang, on a dead network file system say.
 const STOP_PATIENCE_MS: u16 = 4000;
 
@@ -77,7 +79,10 @@ fn serve(
     loop {
         let sources = [ended.as_fd(), signals.as_fd(), socket.as_fd()];
         match first_ready(&sources, PollTimeout::NONE) {
-            Some(0) => return report(connection.join().unwrap_or(ConnectionEnd::Closed)),
+            Some(0) => {
+                let bug = |_| DaemonError::new("the connection", "its thread panicked", REPORT);
+                return report(connection.join().map_err(bug)?);
+            }
             Some(1) => break,
             Some(_) => turn_away(socket),
             None => {}
@@ -128,6 +133,7 @@ fn report(end: ConnectionEnd) -> Result<(), DaemonError> {
             "the front-end shared none with virtiofsd".to_owned(),
         ),
         ConnectionEnd::Broken(message, error) => {
+            let message = message.map_or("half a message".to_owned(), |known| known.to_string());
             ("vhost-user protocol", format!("{message}: {error}"))
         }
     };

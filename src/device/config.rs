@@ -3,12 +3,16 @@
 use bits::{EVENT_IDX, INDIRECT_DESC, VERSION_1};
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 
-/// Queues a front-end may set up: the hiprio queue and the request queues.
-pub const MAX_QUEUES: usize = 64;
+/// Queues a front-end may set up: the hiprio queue and 64 request queues.
+pub const MAX_QUEUES: usize = 1 + 64;
 /// Most entries of a queue (virtio 1.3, section 2.7).
 pub const MAX_QUEUE_SIZE: u32 = 32_768;
 /// Most regions of guest memory, as many as KVM once had slots for.
 pub const MAX_MEMORY_REGIONS: usize = 509;
+
+/// Most descriptors the device holds: of each queue kick, its duplicate, call, error, epoll and stop;
+/// of each memory region its file; and some for sockets, signals and the log.
+pub const MAX_DESCRIPTORS: u64 = 6 * MAX_QUEUES as u64 + MAX_MEMORY_REGIONS as u64 + 32;
 
 /// Bytes of the tag in the device's configuration space.
 const TAG_LEN: usize = 36;

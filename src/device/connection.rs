@@ -1,5 +1,6 @@
 //! One front-end's connection, from its first message to its end.
 
+use std::fmt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,8 +28,8 @@ pub enum ConnectionEnd {
     Closed,
     /// The front-end closed it without ever sharing guest memory.
     NoSharedMemory,
-    /// The front-end broke the protocol: what it sent, and what was wrong with it.
-    Broken(String, Error),
+    /// The front-end broke the protocol: with which message, if it was a whole one, and how.
+    Broken(Option<Message>, Error),
 }
 
 /// Obeys the front-end on `stream` until it is gone.
@@ -45,38 +46,37 @@ pub fn serve_connection(stream: UnixStream, backend: Backend) -> ConnectionEnd {
             Err(Error::PartialMessage) if message.is_none() => break ConnectionEnd::Closed,
             // It was told, so both sides can go on.
             Err(error @ Error::ReqHandlerError(_))
-                if message.is_some_and(Message::wants_reply)
+                if let Some(message) = message.filter(|message| message.wants_reply())
                     && lock(&backend).progress().hears_refusals =>
             {
-                crate::limited!(Warn, "refused {}: {error}", Message::name(message));
+                crate::limited!(Warn, "refused {message}: {error}");
             }
-            Err(error) => break ConnectionEnd::Broken(Message::name(message), error),
+            Err(error) => break ConnectionEnd::Broken(message, error),
         }
     };
     let mut backend = lock(&backend);
     backend.stop();
     let progress = backend.progress();
-    match end {
-        ConnectionEnd::Closed if progress.negotiated && !progress.shared_memory => {
-            ConnectionEnd::NoSharedMemory
-        }
-        end => end,
+    if progress.negotiated && !progress.shared_memory {
+        // Whatever it failed at in the end, this is why.
+        return ConnectionEnd::NoSharedMemory;
     }
+    end
 }
 
 fn lock(backend: &Mutex<Backend>) -> MutexGuard<'_, Backend> {
     backend.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The header of the message that comes next.
+/// The header of a message.
 #[derive(Clone, Copy, Debug)]
-struct Message {
+pub struct Message {
     request: u32,
     flags: u32,
 }
 
 impl Message {
-    /// Waits for a whole header without taking it.
+    /// Waits for the header of the next message without taking it.
     fn peek(stream: &UnixStream) -> Option<Self> {
         let mut header = [0; HEADER_LEN];
         if sys::peek(stream, &mut header).ok()? < HEADER_LEN {
@@ -94,23 +94,31 @@ impl Message {
         self.flags & NEED_REPLY != 0
     }
 
-    fn name(message: Option<Self>) -> String {
-        let Some(Self { request, .. }) = message else {
-            return "half a message".to_owned();
-        };
-        match FrontendReq::try_from(request) {
-            Ok(known) => format!("{known:?}"),
-            Err(_) => format!("unknown request {request}"),
+    fn known(self) -> Option<FrontendReq> {
+        FrontendReq::try_from(self.request).ok()
+    }
+
+    fn concerns_memory(self) -> bool {
+        use FrontendReq::{ADD_MEM_REG, SET_MEM_TABLE};
+        matches!(self.known(), Some(SET_MEM_TABLE | ADD_MEM_REG))
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.known() {
+            Some(request) => write!(f, "{request:?}"),
+            None => write!(f, "unknown request {}", self.request),
         }
     }
 }
 
 impl ConnectionEnd {
-    /// Whether the failed message was about memory.
+    /// Whether it failed at guest memory.
     pub fn concerns_memory(&self) -> bool {
         match self {
             Self::NoSharedMemory => true,
-            Self::Broken(message, _) => message.contains("MEM_"),
+            Self::Broken(message, _) => message.is_some_and(Message::concerns_memory),
             Self::Closed => false,
         }
     }

@@ -55,6 +55,8 @@ pub struct FsConfig {
     pub allow_direct_io: bool,
     /// The process's limit of open files, which the guest's share is derived from.
     pub fd_limit: u64,
+    /// How many of those the rest of the daemon may need.
+    pub fd_reserve: u64,
     /// The most workers there will be at a time.
     pub workers: usize,
 }
@@ -84,14 +86,15 @@ impl PassthroughFs {
         use std::os::fd::AsFd;
         let root = sys::open_root(directory)?;
         let stat = sys::stat(root.as_fd(), 0, 0)?;
+        let proc = ProcFds::open()?;
         // A path descriptor says nothing about whether we may list what is in it.
-        sys::open_directory(root.as_fd())?;
+        proc.reopen(root.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)?;
         Ok(Self {
             nodes: NodeTable::new(&stat, root),
             handles: HandleTable::default(),
             epochs: Epochs::new(config.workers),
-            budget: FdBudget::new(config.fd_limit),
-            proc: ProcFds::open()?,
+            budget: FdBudget::new(config.fd_limit, config.fd_reserve),
+            proc,
             identity: Identity::of_this_thread()?,
             config,
         })

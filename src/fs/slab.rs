@@ -117,6 +117,10 @@ impl<T: Default> Slab<T> {
     pub fn recycle(&self, index: u32, clear: impl FnOnce(&T)) {
         let slot = self.slot(index).expect("a slot that was in use");
         clear(&slot.record);
+        if slot.state.load(Ordering::Relaxed) == 0 {
+            // Its generations are used up, and no number may come twice: never again.
+            return;
+        }
         self.free
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

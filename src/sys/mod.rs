@@ -23,13 +23,13 @@ pub use dirents::{RawDirent, dirents, read_dirents};
 pub use errno::Errno;
 pub use fd::{FdCell, ProcFds, close_duplicate};
 pub use file::{
-    FileSystemStat, copy_file_range, fallocate, fstatfs, fsync, pread_into, pwrite_from, seek,
-    syncfs, truncate,
+    FileSystemStat, WriteTo, clear_direct, copy_file_range, fallocate, fstatfs, fsync, pread_into,
+    pwrite_from, seek, syncfs, truncate,
 };
-pub use iov::{GuestBuffers, Window};
+pub use iov::{GuestBuffers, Span};
 pub use path::{
-    chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_directory,
-    open_root, open_temporary, read_link, rename, set_times, symlink, unlink,
+    chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_root,
+    open_temporary, read_link, rename, set_times, symlink, unlink,
 };
 pub use process::{
     NofileWish, clear_umask, ignore_induced_signals, inherit_fd, is_anonymous, peek,

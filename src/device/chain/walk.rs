@@ -42,6 +42,11 @@ impl Chain {
         (readable, writable)
     }
 
+    /// Whether it is worth keeping, so that no driver makes us hold much memory for long.
+    pub fn is_small(&self) -> bool {
+        self.readable.capacity().max(self.writable.capacity()) <= MIN_CHAIN_LIMIT as usize
+    }
+
     fn clear(&mut self) {
         self.readable.clear();
         self.writable.clear();
