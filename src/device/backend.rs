@@ -16,7 +16,7 @@ use vhost::vhost_user::message::{
     VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags, VhostUserVringState,
 };
 use vhost::vhost_user::{
-    Backend as FrontEndRequests, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut,
+    Backend as FrontEndChannel, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut,
 };
 
 use super::chain::{Memory, RingAddresses};
@@ -33,9 +33,9 @@ pub struct Backend {
     memory: Arc<Memory>,
     queues: Vec<Slot>,
     progress: Progress,
-    /// For requests of ours to the front-end. There are none yet, but it takes a closed channel for an
-    /// error.
-    _requests: Option<FrontEndRequests>,
+    /// For requests of ours to the front-end. There are none yet, but it stays open: QEMU reports an
+    /// error when it closes.
+    channel: Option<FrontEndChannel>,
 }
 
 /// How far the front-end got, to tell a user what went wrong.
@@ -115,7 +115,7 @@ impl Backend {
             memory: Arc::default(),
             queues: (0..MAX_QUEUES).map(|_| Slot::default()).collect(),
             progress: Progress::default(),
-            _requests: None,
+            channel: None,
         }
     }
 
@@ -373,8 +373,8 @@ impl VhostUserBackendReqHandlerMut for Backend {
         refuse("the configuration cannot be changed")
     }
 
-    fn set_backend_req_fd(&mut self, requests: FrontEndRequests) {
-        self._requests = Some(requests);
+    fn set_backend_req_fd(&mut self, channel: FrontEndChannel) {
+        self.channel = Some(channel);
     }
 
     // What follows belongs to features that are not offered.

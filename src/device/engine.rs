@@ -4,7 +4,6 @@
 //! the pool, interrupts the driver once for many, and sleeps until the next kick.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -173,7 +172,7 @@ impl Stop {
     }
 }
 
-/// What a worker sleeps on. Edge-triggered, so the kick's counter is not read: one system call a
+/// What a worker sleeps on. Edge-triggered, so the kick's counter is never read: one system call a
 /// wake-up, and a descriptor that is always readable wakes nobody twice.
 #[derive(Debug)]
 struct Wake {
@@ -182,18 +181,14 @@ struct Wake {
 }
 
 impl Wake {
-    /// `kick` must not block.
     fn new(kick: &File, stop: &Stop) -> Result<Self, StartError> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        // QEMU's kick descriptors come with one kick in them. What was offered before the start is
-        // found without.
-        let mut counter = kick;
-        let _ = counter.read(&mut [0; 8]);
         let kick = kick.as_fd().try_clone_to_owned()?;
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(&kick, EpollEvent::new(edge, 0))?;
         let wake = Self { epoll, _kick: kick };
-        // Front-ends hand over counters that are up already: that is no kick of the driver's.
+        // QEMU's kick descriptors come with one kick in them. What was offered before the start is
+        // found without.
         wake.wait(EpollTimeout::ZERO);
         wake.epoll
             .add(&stop.event, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;

@@ -77,8 +77,8 @@ impl<'a> Acting<'a> {
         // From here on every exit restores.
         let acting = Self(identity);
         sys::set_effective_gid(caller.gid)?;
+        // The daemon's own user in another group has its rights still.
         if caller.uid == identity.uid {
-            // Still root: it keeps what root may do.
             return Ok(acting);
         }
         sys::set_effective_uid(caller.uid)?;

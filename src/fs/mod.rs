@@ -87,8 +87,9 @@ impl PassthroughFs {
         let root = sys::open_root(directory)?;
         let stat = sys::stat(root.as_fd(), 0, 0)?;
         let proc = ProcFds::open()?;
-        // A path descriptor says nothing about whether we may list what is in it.
+        // A path descriptor says nothing about whether we may list and enter the directory.
         proc.reopen(root.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)?;
+        sys::stat_child(root.as_fd(), c".")?;
         Ok(Self {
             nodes: NodeTable::new(&stat, root),
             handles: HandleTable::default(),

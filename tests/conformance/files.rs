@@ -388,7 +388,8 @@ fn a_file_opened_for_writing_needs_no_write_permission_later() {
             .open(&path)
             .unwrap();
         file.write_all(b"text").unwrap();
-        file.set_permissions(fs::Permissions::from_mode(0)).unwrap();
+        file.set_permissions(fs::Permissions::from_mode(0o0))
+            .unwrap();
         file.set_len(2).unwrap();
         (
             fs::read_to_string(&path).unwrap(),

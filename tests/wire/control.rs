@@ -257,16 +257,16 @@ fn the_tag_is_in_the_configuration_space() {
 }
 
 #[test]
-fn sixty_four_queues_are_on_offer() {
+fn sixty_four_request_queues_are_on_offer() {
     let mut guest = Guest::with(|builder| {
         let small = ClientOptions {
             depth: 1,
             max_data: 4096,
             ..ClientOptions::default()
         };
-        builder.request_queues(63).queue_size(8).client(small)
+        builder.request_queues(64).queue_size(8).client(small)
     });
-    assert_eq!(guest.vm.device.connection.get_queue_num().unwrap(), 64);
+    assert_eq!(guest.vm.device.connection.get_queue_num().unwrap(), 65);
     for client in &mut guest.vm.clients {
         assert!(client.getattr(ROOT_ID).is_ok());
     }

@@ -11,7 +11,7 @@ use crate::guest::{Guest, SOON, assert_idle};
 
 /// The guest's share of so few descriptors is used up soon.
 fn poor() -> Guest {
-    Guest::with(|builder| builder.arg("--rlimit-nofile=700"))
+    Guest::with(|builder| builder.arg("--rlimit-nofile=1500"))
 }
 
 #[test]
