@@ -8,7 +8,9 @@ pub mod daemon;
 pub mod device;
 pub mod fs;
 pub mod fuse;
+pub mod sandbox;
 pub mod server;
 pub mod sys;
 
+pub mod error;
 pub mod limit;

@@ -31,7 +31,7 @@ mod remove;
 mod slab;
 
 use std::ops::Deref;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::sys::{self, Errno, ProcFds};
@@ -57,6 +57,9 @@ pub struct FsConfig {
     pub fd_limit: u64,
     /// The most workers there will be at a time.
     pub workers: usize,
+    /// The process has supplementary groups that it could not drop: its callers must not make
+    /// set-group-id files for them.
+    pub strip_sgid: bool,
 }
 
 /// A shared directory and what the guest knows of it.
@@ -79,17 +82,15 @@ enum Retired {
 }
 
 impl PassthroughFs {
-    /// Shares `directory`.
-    pub fn new(directory: &Path, config: FsConfig) -> Result<Self, Errno> {
-        use std::os::fd::AsFd;
-        let root = sys::open_root(directory)?;
+    /// Shares the directory behind `root`, a path descriptor; `proc` is the calling process's.
+    pub fn new(root: OwnedFd, proc: ProcFds, config: FsConfig) -> Result<Self, Errno> {
         let stat = sys::stat(root.as_fd(), 0, 0)?;
         Ok(Self {
             nodes: NodeTable::new(&stat, root),
             handles: HandleTable::default(),
             epochs: Epochs::new(config.workers),
             budget: FdBudget::new(config.fd_limit),
-            proc: ProcFds::open()?,
+            proc,
             identity: Identity::of_this_thread()?,
             config,
         })
