@@ -16,10 +16,11 @@ impl PassthroughFs {
     pub fn create(&self, caller: &Caller, op: &Create<'_>) -> Result<(Entry, Opened), Errno> {
         let flags = self.host_flags(op.flags)?;
         let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
+        let mode = self.permitted_mode(parent, caller, op.mode)?;
         let exclusive = op.flags as i32 & libc::O_EXCL != 0;
         loop {
             let made = self.identity.act_as(caller, || {
-                sys::create_exclusive(parent.fd()?, name, flags & !libc::O_TRUNC, op.mode)
+                sys::create_exclusive(parent.fd()?, name, flags & !libc::O_TRUNC, mode)
             });
             match made {
                 Ok(file) => return self.adopt_opened(parent, file),
@@ -39,9 +40,10 @@ impl PassthroughFs {
         // The guest's kernel passes O_TMPFILE itself on; no other operation may have it.
         let flags = self.host_flags(op.flags & !(libc::O_TMPFILE as u32))?;
         let parent = self.nodes.resolve(op.parent)?;
+        let mode = self.permitted_mode(parent, caller, op.mode)?;
         let file = self
             .identity
-            .act_as(caller, || sys::open_temporary(parent.fd()?, flags, op.mode))?;
+            .act_as(caller, || sys::open_temporary(parent.fd()?, flags, mode))?;
         self.adopt_opened(parent, file)
     }
 
@@ -58,8 +60,9 @@ impl PassthroughFs {
     pub fn mknod(&self, caller: &Caller, op: &Mknod<'_>) -> Result<Entry, Errno> {
         let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
         let device = decode_device(op.device);
+        let mode = self.permitted_mode(parent, caller, op.mode)?;
         self.make(parent, caller, || {
-            sys::make_node(parent.fd()?, name, op.mode, device)
+            sys::make_node(parent.fd()?, name, mode, device)
         })?;
         self.find_child(parent, name)
     }
@@ -94,6 +97,22 @@ impl PassthroughFs {
         let _permit = self.budget.take()?;
         debug_assert!(parent.fd().is_ok());
         self.identity.act_as(caller, act)
+    }
+
+    /// The mode of a new file without the set-group-id bit that its caller may not give it. The
+    /// kernel takes it away itself (`mode_strip_sgid`, `fs/inode.c`), unless it takes the caller
+    /// for a member of the directory's group because of a group that the daemon could not drop.
+    fn permitted_mode(&self, parent: &Inode, caller: &Caller, mode: u32) -> Result<u32, Errno> {
+        const FOR_GROUP: u32 = libc::S_ISGID | libc::S_IXGRP;
+        if !self.config.strip_sgid || mode & FOR_GROUP != FOR_GROUP || caller.uid == 0 {
+            return Ok(mode);
+        }
+        let directory = sys::stat(parent.fd()?, 0, 0)?;
+        let inherits = directory.mode() & libc::S_ISGID != 0;
+        Ok(match inherits && directory.raw().stx_gid != caller.gid {
+            true => mode & !libc::S_ISGID,
+            false => mode,
+        })
     }
 
     /// Makes a file that was just created and opened known to the guest.

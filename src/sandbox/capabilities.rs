@@ -127,7 +127,11 @@ pub(super) fn forgo_the_rest() -> Result<(), DaemonError> {
 }
 
 fn failed(errno: sys::Errno) -> DaemonError {
-    DaemonError::new("giving up privileges", errno, "this is a bug: please report it")
+    DaemonError::new(
+        "giving up privileges",
+        errno,
+        "this is a bug: please report it",
+    )
 }
 
 fn names(set: u64) -> Vec<String> {
@@ -182,6 +186,9 @@ mod tests {
 
         let set = set(IdScope::Host, false, false, &changes);
 
-        assert_eq!(set, "CHOWN DAC_OVERRIDE FOWNER FSETID SETGID SETUID SYS_ADMIN");
+        assert_eq!(
+            set,
+            "CHOWN DAC_OVERRIDE FOWNER FSETID SETGID SETUID SYS_ADMIN"
+        );
     }
 }

@@ -69,14 +69,16 @@ impl Supervisor {
     }
 
     fn status(&self) -> Result<Option<ExitCode>, DaemonError> {
-        Ok(match waitpid(self.child, Some(WaitPidFlag::WNOHANG)).map_err(failed)? {
-            WaitStatus::Exited(_, status) => Some(ExitCode::from(status as u8)),
-            WaitStatus::Signaled(_, signal, _) => {
-                tell_why(signal);
-                Some(ExitCode::from(128 + signal as u8))
-            }
-            _ => None,
-        })
+        Ok(
+            match waitpid(self.child, Some(WaitPidFlag::WNOHANG)).map_err(failed)? {
+                WaitStatus::Exited(_, status) => Some(ExitCode::from(status as u8)),
+                WaitStatus::Signaled(_, signal, _) => {
+                    tell_why(signal);
+                    Some(ExitCode::from(128 + signal as u8))
+                }
+                _ => None,
+            },
+        )
     }
 }
 

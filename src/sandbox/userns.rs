@@ -241,7 +241,11 @@ impl UserNamespace {
         let (uid, gid) = (id(Axis::User), id(Axis::Group));
         let failed = |errno| {
             let hint = "this is a bug: please report it";
-            DaemonError::new(format!("becoming {uid}:{gid} in the user namespace"), errno, hint)
+            DaemonError::new(
+                format!("becoming {uid}:{gid} in the user namespace"),
+                errno,
+                hint,
+            )
         };
         if (uid, gid) == sys::effective_ids() {
             return Ok(());
@@ -286,7 +290,10 @@ fn to_text(map: &[IdMapping]) -> String {
 }
 
 fn read_map(axis: Axis) -> Result<Vec<IdMapping>, std::io::Error> {
-    Ok(parse(&fs::read_to_string(format!("/proc/self/{}", axis.file()))?))
+    Ok(parse(&fs::read_to_string(format!(
+        "/proc/self/{}",
+        axis.file()
+    ))?))
 }
 
 fn parse(text: &str) -> Vec<IdMapping> {

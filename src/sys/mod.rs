@@ -35,8 +35,8 @@ pub use path::{
     open_root, open_temporary, read_link, rename, set_times, symlink, unlink,
 };
 pub use privilege::{
-    clear_ambient_set, die_with_parent, drop_from_bounding_set, forbid_dumps,
-    forgo_new_privileges, has_forgone_new_privileges, leave_session_keyring, make_root_ordinary,
+    clear_ambient_set, die_with_parent, drop_from_bounding_set, forbid_dumps, forgo_new_privileges,
+    has_forgone_new_privileges, leave_session_keyring, make_root_ordinary,
 };
 pub use process::{
     Fork, NofileLimit, NofileWish, clear_umask, close_all_but, close_inherited_directories,

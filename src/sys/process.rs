@@ -137,8 +137,8 @@ fn is_directory_or_path(number: RawFd) -> bool {
     }
     // SAFETY: the number is open and nothing closes it while it is borrowed.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
-    let directory = super::stat(fd, 0, 0)
-        .is_ok_and(|stat| stat.file_type() == super::FileType::Directory);
+    let directory =
+        super::stat(fd, 0, 0).is_ok_and(|stat| stat.file_type() == super::FileType::Directory);
     flags & libc::O_PATH != 0 || directory
 }
 

@@ -30,6 +30,8 @@ pub struct Row {
     pub number: libc::c_long,
     /// When it is allowed.
     pub when: When,
+    /// Whether it is needed depends on the machine or on luck: no test can insist on it.
+    pub rare: bool,
     /// What needs it.
     pub reason: &'static str,
 }
@@ -54,14 +56,23 @@ pub enum Argument {
     Bits(u8, u64, u64),
 }
 
+/// Memory that cannot be executed: the condition on `mmap` and `mprotect`.
+const NOT_EXECUTABLE: &[Argument] = &[Argument::Bits(2, libc::PROT_EXEC as u64, 0)];
+
 /// A call allowed whatever its arguments are.
 const fn always(name: &'static str, number: libc::c_long, reason: &'static str) -> Row {
     Row {
         name,
         number,
         when: When::Always,
+        rare: false,
         reason,
     }
+}
+
+/// As [`always`], not seen on every machine.
+const fn rarely(name: &'static str, number: libc::c_long, reason: &'static str) -> Row {
+    always(name, number, reason).is_rare()
 }
 
 /// A call allowed with some arguments only.
@@ -72,20 +83,22 @@ const fn when(
     reason: &'static str,
 ) -> Row {
     Row {
-        name,
-        number,
         when: When::Any(any),
-        reason,
+        ..always(name, number, reason)
     }
 }
 
 /// A call that is answered with `ENOSYS`.
 const fn missing(name: &'static str, number: libc::c_long, reason: &'static str) -> Row {
     Row {
-        name,
-        number,
         when: When::Missing,
-        reason,
+        ..always(name, number, reason)
+    }
+}
+
+impl Row {
+    const fn is_rare(self) -> Self {
+        Self { rare: true, ..self }
     }
 }
 
@@ -115,16 +128,22 @@ fn failed(error: impl ToString) -> DaemonError {
     DaemonError::new("the seccomp filter", error, hint)
 }
 
-/// Two programs: what is allowed at all, and what of it is answered. A filter has only one answer
-/// for all its rules; of several filters the kernel takes the strictest answer.
+/// Two programs: what is answered, and what is allowed at all. A filter has only one answer for
+/// all its rules; of several filters the kernel takes the strictest answer. The second would not
+/// let the first be installed after it.
 fn compile(action: seccompiler::SeccompAction, rows: &[Row]) -> Result<Vec<BpfProgram>, Error> {
     let allowed = rules(rows, |_| true)?;
     let answered = rules(rows, |row| matches!(row.when, When::Missing))?;
     let enosys = seccompiler::SeccompAction::Errno(libc::ENOSYS as u32);
-    let mut programs = vec![program(allowed, action, seccompiler::SeccompAction::Allow)?];
+    let mut programs = Vec::new();
     if !answered.is_empty() {
-        programs.push(program(answered, seccompiler::SeccompAction::Allow, enosys)?);
+        programs.push(program(
+            answered,
+            seccompiler::SeccompAction::Allow,
+            enosys,
+        )?);
     }
+    programs.push(program(allowed, action, seccompiler::SeccompAction::Allow)?);
     Ok(programs)
 }
 

@@ -49,7 +49,9 @@ impl Helper {
     pub(super) fn map_ids(mut self) -> Result<(), DaemonError> {
         let mut report = String::new();
         self.go.write_all(b"!").map_err(no_helper)?;
-        self.outcome.read_to_string(&mut report).map_err(no_helper)?;
+        self.outcome
+            .read_to_string(&mut report)
+            .map_err(no_helper)?;
         waitpid(self.pid, None).map_err(no_helper)?;
         let parts: Vec<&str> = report.splitn(3, SEPARATOR).collect();
         match parts[..] {
