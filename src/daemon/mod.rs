@@ -44,7 +44,9 @@ pub fn run(config: &Config) -> Result<ExitCode, DaemonError> {
             return supervisor.supervise(files_of);
         }
         Side::Child(lifeline) => {
-            traces.map(|traces| traces.leave_to_the_supervisor());
+            if let Some(traces) = traces {
+                traces.leave_to_the_supervisor();
+            }
             let ours = [socket.as_fd(), share.as_fd(), lifeline.as_fd()];
             close_all_but(ours.iter().map(AsRawFd::as_raw_fd).chain(log_fd))?;
             StopRequests::listen(Some(lifeline))?
