@@ -15,7 +15,9 @@ use vhost::vhost_user::message::{
     VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig,
     VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags, VhostUserVringState,
 };
-use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
+use vhost::vhost_user::{
+    Backend as FrontEndRequests, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut,
+};
 
 use super::chain::{Memory, RingAddresses};
 use super::config::{DeviceConfig, MAX_MEMORY_REGIONS, MAX_QUEUE_SIZE, MAX_QUEUES, VirtioFeatures};
@@ -24,7 +26,6 @@ use super::queue::{QueueSetup, Signals};
 use crate::sys;
 
 /// The device as the front-end sees it.
-#[derive(Debug)]
 pub struct Backend {
     config: DeviceConfig,
     engine: Engine,
@@ -32,6 +33,9 @@ pub struct Backend {
     memory: Arc<Memory>,
     queues: Vec<Slot>,
     progress: Progress,
+    /// For requests of ours to the front-end. There are none yet, but it takes a closed channel for an
+    /// error.
+    _requests: Option<FrontEndRequests>,
 }
 
 /// How far the front-end got, to tell a user what went wrong.
@@ -109,6 +113,7 @@ impl Backend {
             memory: Arc::default(),
             queues: (0..MAX_QUEUES).map(|_| Slot::default()).collect(),
             progress: Progress::default(),
+            _requests: None,
         }
     }
 
@@ -360,6 +365,10 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn set_config(&mut self, _: u32, _: &[u8], _: VhostUserConfigFlags) -> Result<()> {
         refuse("the configuration cannot be changed")
+    }
+
+    fn set_backend_req_fd(&mut self, requests: FrontEndRequests) {
+        self._requests = Some(requests);
     }
 
     // What follows belongs to features that are not offered.

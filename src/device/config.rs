@@ -3,8 +3,8 @@
 use bits::{EVENT_IDX, INDIRECT_DESC, VERSION_1};
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 
-/// Queues a front-end may set up: the hiprio queue and the request queues.
-pub const MAX_QUEUES: usize = 64;
+/// Queues a front-end may set up: the hiprio queue and 64 request queues.
+pub const MAX_QUEUES: usize = 1 + 64;
 /// Most entries of a queue (virtio 1.3, section 2.7).
 pub const MAX_QUEUE_SIZE: u32 = 32_768;
 /// Most regions of guest memory, as many as KVM once had slots for.

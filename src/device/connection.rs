@@ -52,12 +52,11 @@ pub fn serve_connection(stream: UnixStream, backend: Backend) -> ConnectionEnd {
     let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
     backend.stop();
     let progress = backend.progress();
-    match end {
-        ConnectionEnd::Closed if progress.negotiated && !progress.shared_memory => {
-            ConnectionEnd::NoSharedMemory
-        }
-        end => end,
+    if progress.negotiated && !progress.shared_memory {
+        // Whatever it failed at in the end, this is why.
+        return ConnectionEnd::NoSharedMemory;
     }
+    end
 }
 
 /// The header of the message that comes next.

@@ -60,6 +60,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         mount.mountpoint().display()
     );
     let end = wait_for_end(&peer.device, &signals, &relay.ended).context("wait")?;
+    if end == End::Signal {
+        report(&signals);
+    }
     finish(end, peer, &mount, &relay)
 }
 
@@ -162,6 +165,17 @@ fn wait_for_end(device: &Device, signals: &SignalFd, ended: &EventFd) -> nix::Re
         if let Some(index) = (0..fds.len()).find(|index| ready(*index)) {
             return Ok(ends[index]);
         }
+    }
+}
+
+/// Says which signal ends the session, and who sent it: half of all "it just ended" is somebody's pkill.
+fn report(signals: &SignalFd) {
+    if let Ok(Some(info)) = signals.read_signal() {
+        let name = Signal::try_from(info.ssi_signo as i32).map_or("a signal", Signal::as_str);
+        eprintln!(
+            "hostmount: {name} from process {}: unmounting",
+            info.ssi_pid
+        );
     }
 }
 

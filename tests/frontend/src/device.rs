@@ -16,7 +16,7 @@ pub struct DeviceOptions {
     pub request_queues: u32,
     /// Descriptors, and which features to use of those on offer.
     pub queue: QueueOptions,
-    /// Guest memory.
+    /// Guest memory; only what is touched becomes real.
     pub memory: Vec<RegionLayout>,
     /// Protocol features to use of those on offer.
     pub protocol_features: u64,
@@ -27,7 +27,7 @@ impl Default for DeviceOptions {
         let below_4g = RegionLayout::new(0, 512 << 20);
         let above_4g = RegionLayout {
             guest_addr: 4 << 30,
-            size: 64 << 20,
+            size: 2 << 30,
             mmap_offset: 16 << 20,
         };
         DeviceOptions {
