@@ -87,9 +87,9 @@ impl Environment {
         if self.as_user {
             let user = user();
             std::os::unix::fs::chown(&share, Some(user.uid), Some(user.gid)).expect("chown");
-            // The front-end gives the socket's path as the second argument.
+            // The front-end gives the socket's path as the first argument.
             before += &format!(
-                "\ncase $1 in --socket-path) chown {}:{} \"$(dirname \"$2\")\";; esac",
+                "\ncase $1 in --socket-path=*) chown {}:{} \"$(dirname \"${{1#*=}}\")\";; esac",
                 user.uid, user.gid
             );
         }
@@ -122,16 +122,22 @@ impl Place {
 
     /// Starts the daemon with a guest.
     pub fn vm(&self) -> VmBuilder {
-        Vm::builder(&self.script)
-            .share(self.share())
-            .args(&self.args)
+        self.vm_sharing(&self.share())
+    }
+
+    /// As `vm`, with another share.
+    pub fn vm_sharing(&self, share: &Path) -> VmBuilder {
+        Vm::builder(&self.script).share(share).args(&self.args)
     }
 
     /// Starts the daemon alone.
     pub fn daemon(&self) -> DaemonBuilder {
-        Daemon::builder(&self.script)
-            .share(self.share())
-            .args(&self.args)
+        self.daemon_sharing(&self.share())
+    }
+
+    /// As `daemon`, with another share.
+    pub fn daemon_sharing(&self, share: &Path) -> DaemonBuilder {
+        Daemon::builder(&self.script).share(share).args(&self.args)
     }
 
     /// What the outside holds, for comparison: paths, modes, contents; the share left out.

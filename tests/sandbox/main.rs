@@ -4,6 +4,7 @@
 //! `environment` puts before the daemon; a test that misses one of them says so and fails.
 
 mod environment;
+mod escape;
 mod seccomp;
 mod status;
 mod workload;
