@@ -39,3 +39,37 @@ fn restrict(root: &OwnedFd) -> Result<RestrictionStatus, RulesetError> {
         .add_rule(PathBeneath::new(root.as_fd(), AccessFs::from_all(NEWEST)))?
         .restrict_self()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn d26_nothing_outside_can_be_opened_by_any_path() {
+        let share = tempfile::tempdir().unwrap();
+        fs::write(share.path().join("file"), "").unwrap();
+        let outside = File::open("/etc").unwrap();
+        let by_descriptor = format!("/proc/self/fd/{}/passwd", outside.as_fd().as_raw_fd());
+        let inside = share.path().join("file");
+        let root = OwnedFd::from(File::open(share.path()).unwrap());
+        let errno = |path: &str| File::open(path).unwrap_err().raw_os_error();
+
+        // Landlock confines the thread that asks for it.
+        let confined = std::thread::spawn(move || {
+            let enforced = restrict(&root).is_ok_and(|s| s.ruleset != RulesetStatus::NotEnforced);
+            let refused = [errno("/etc/passwd"), errno(&by_descriptor)];
+            (enforced, refused, File::open(inside).is_ok())
+        });
+
+        let (enforced, refused, inside) = confined.join().unwrap();
+        if !enforced {
+            eprintln!("skipped: the kernel has no Landlock");
+            return;
+        }
+        assert_eq!(refused, [Some(libc::EACCES); 2]);
+        assert!(inside);
+    }
+}

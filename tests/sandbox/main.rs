@@ -5,6 +5,8 @@
 
 mod environment;
 mod escape;
+mod inside;
+mod lifecycle;
 mod seccomp;
 mod status;
 mod workload;

@@ -80,6 +80,9 @@ pub const DAEMON: &[Row] = &[
     rarely("restart_syscall", c::SYS_restart_syscall, "the kernel goes on after SIGCONT"),
     rarely("sched_yield", c::SYS_sched_yield, "waiting for another thread's few instructions"),
     rarely("sendto", c::SYS_sendto, "a log line to syslog"),
+    rarely("rt_sigreturn", c::SYS_rt_sigreturn, "Rust looks at a SIGSEGV or SIGBUS before it ends us"),
+    rarely("getpid", c::SYS_getpid, "abort"),
+    when("tgkill", c::SYS_tgkill, &[Is(2, c::SIGABRT as u64)], "abort").is_rare(),
     #[cfg(target_arch = "riscv64")]
     rarely("riscv_hwprobe", 258, "libc looks for a faster memcpy"),
 

@@ -188,6 +188,17 @@ fn condition(argument: &Argument) -> Result<SeccompCondition, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use nix::errno::Errno;
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    use nix::sched::{CloneFlags, setns, unshare};
+    use nix::sys::signal::kill;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    use nix::unistd::{chdir, chroot, execve, getppid, isatty, pivot_root, setgroups};
+
     use super::*;
 
     #[test]
@@ -200,6 +211,92 @@ mod tests {
 
             assert_eq!(numbers.len(), total);
         }
+    }
+
+    /// Runs `act` in a thread that has the daemon's filter, except that a refused call gives an
+    /// errno instead of ending the process.
+    fn filtered<R: Send>(act: impl FnOnce() -> R + Send) -> R {
+        let refuse = seccompiler::SeccompAction::Errno(REFUSED as u32);
+        let programs = compile(refuse, DAEMON).unwrap();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                programs.iter().for_each(|one| apply_filter(one).unwrap());
+                act()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    /// What no system call gives by itself.
+    const REFUSED: Errno = Errno::ENOTRECOVERABLE;
+
+    #[test]
+    fn g7_what_could_lead_out_is_refused() {
+        type Call = (&'static str, fn() -> Result<(), Errno>);
+        let calls: &[Call] = &[
+            ("unshare", || unshare(CloneFlags::CLONE_NEWUSER)),
+            ("setns", || setns(std::io::stdin(), CloneFlags::empty())),
+            ("chroot", || chroot("/")),
+            ("pivot_root", || pivot_root("/", "/")),
+            ("umount2", || umount2("/nowhere", MntFlags::MNT_DETACH)),
+            ("mount", || {
+                mount(
+                    None::<&str>,
+                    "/nowhere",
+                    None::<&str>,
+                    MsFlags::MS_BIND,
+                    None::<&str>,
+                )
+            }),
+            ("execve", || {
+                execve(c"/nowhere", &[c""; 0], &[c""; 0]).map(drop)
+            }),
+            ("kill", || kill(getppid(), None)),
+            ("chdir", || chdir("/")),
+            ("setgroups", || setgroups(&[])),
+            ("socket", || {
+                let flags = SockFlag::empty();
+                socket(AddressFamily::Unix, SockType::Stream, flags, None).map(drop)
+            }),
+            ("ioctl", || isatty(std::io::stdin()).map(drop)),
+            ("fcntl", || {
+                fcntl(std::io::stdin(), FcntlArg::F_GETPIPE_SZ).map(drop)
+            }),
+            ("prctl", || nix::sys::prctl::get_dumpable().map(drop)),
+        ];
+        for (name, call) in calls {
+            assert_eq!(filtered(call), Err(REFUSED), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_daemon_may_start_threads() {
+        let spawn = || std::thread::spawn(|| 7).join().unwrap();
+
+        assert_eq!(filtered(spawn), 7);
+    }
+
+    /// Not a test: what `g7_a_refused_call_ends_the_whole_process` runs in a process of its own.
+    #[test]
+    #[ignore = "ends the process, on purpose"]
+    fn makes_a_refused_call() {
+        install(SeccompAction::Kill, DAEMON).unwrap();
+        let _ = unshare(CloneFlags::CLONE_NEWUSER);
+    }
+
+    #[test]
+    fn g7_a_refused_call_ends_the_whole_process() {
+        let this = std::env::current_exe().unwrap();
+        let arguments = [
+            "--ignored",
+            "--exact",
+            concat!(module_path!(), "::makes_a_refused_call"),
+        ];
+        let arguments = arguments.map(|one| one.trim_start_matches("virtiofsd::"));
+
+        let output = Command::new(this).args(arguments).output().unwrap();
+
+        assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{output:?}");
     }
 
     #[test]
