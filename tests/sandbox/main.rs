@@ -7,6 +7,7 @@ mod environment;
 mod escape;
 mod inside;
 mod lifecycle;
+mod refusals;
 mod seccomp;
 mod status;
 mod workload;

@@ -130,19 +130,19 @@ fn find(program: &str) -> Result<PathBuf, DaemonError> {
 
 /// What helps when the program refuses.
 fn cure(namespace: &UserNamespace, axis: Axis, cause: &str) -> String {
-    if sys::has_forgone_new_privileges() {
-        return format!(
-            "{} needs its set-user-id bit, which no_new_privs (NoNewPrivileges= of systemd) \
-             makes useless: start the daemon without it",
-            axis.program()
-        );
-    }
     if !cause.contains("not allowed") {
-        return format!(
-            "{} must be set-user-id root, or have the file capability for it; ranges must not \
-             overlap",
-            axis.program()
-        );
+        return match sys::has_forgone_new_privileges() {
+            true => format!(
+                "{} needs its set-user-id bit, which no_new_privs (NoNewPrivileges= of systemd) \
+                 makes useless: start the daemon without it",
+                axis.program()
+            ),
+            false => format!(
+                "{} must be set-user-id root, or have the file capability for it; ranges must not \
+                 overlap",
+                axis.program()
+            ),
+        };
     }
     let user = user_name(namespace.uid);
     let missing = namespace.map(axis).iter();
