@@ -29,6 +29,8 @@ pub struct Environment {
     pub args: Vec<String>,
     /// The share must belong to the ordinary user.
     pub as_user: bool,
+    /// The daemon is found without `/proc`.
+    pub by_path: bool,
 }
 
 /// A share with a tree beside it that nothing may touch, and the script that starts the daemon.
@@ -95,8 +97,12 @@ impl Environment {
         }
         let script = directory.path().join("start");
         // By descriptor, because the user may not be let into the build directory.
+        let binary = match self.by_path {
+            true => copy_of_binary(directory.path()),
+            false => "/proc/self/fd/9".to_owned(),
+        };
         let text = format!(
-            "#!/bin/sh\n{before}\nexec {} /proc/self/fd/9 \"$@\" 9<{BINARY}\n",
+            "#!/bin/sh\n{before}\nexec {} {binary} \"$@\" 9<{BINARY}\n",
             self.prefix
         );
         fs::write(&script, text).expect("the script");
@@ -107,6 +113,12 @@ impl Environment {
             args: self.args.clone(),
         }
     }
+}
+
+fn copy_of_binary(directory: &Path) -> String {
+    let copy = directory.join("virtiofsd");
+    fs::copy(BINARY, &copy).expect("a copy of the daemon");
+    copy.display().to_string()
 }
 
 impl Place {

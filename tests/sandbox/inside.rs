@@ -259,3 +259,25 @@ fn g16_the_root_directory_can_be_shared() {
         );
     }
 }
+
+#[test]
+fn g12_any_kind_of_proc_will_do() {
+    let mounted = |what: &str| format!("unshare --mount sh -c '{what} /proc; exec \"$@\"' --");
+    let covered = mounted("mount -t tmpfs none");
+    let hidden = mounted("mount -t proc -o hidepid=invisible proc");
+    let works = [
+        Environment::root("covered", &[]).within(&covered),
+        Environment::root("covered, pivot_root", &["--sandbox=pivot_root"]).within(&covered),
+        Environment::root("hidden", &[]).within(&hidden),
+        Environment::user("hidden, user", &[]).outside(&hidden),
+    ];
+    for environment in works {
+        let mut environment = environment;
+        // The script's own way to the binary leads through /proc.
+        environment.by_path = true;
+        let place = environment.prepare();
+        let mut vm = place.vm().start();
+        let made = vm.client().create(ROOT_ID, "file", libc::O_RDWR, 0o644);
+        assert!(made.is_ok(), "{}", environment.name);
+    }
+}
