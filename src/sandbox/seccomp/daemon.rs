@@ -33,6 +33,7 @@ pub const DAEMON: &[Row] = &[
     always("recvfrom", c::SYS_recvfrom, "the header of the next message, left in place"),
     always("recvmsg", c::SYS_recvmsg, "a message, with descriptors"),
     always("sendmsg", c::SYS_sendmsg, "a reply"),
+    when("getsockopt", c::SYS_getsockopt, &[Is(2, c::SO_DOMAIN as u64)], "is its channel a socket?"),
     always("shutdown", c::SYS_shutdown, "an orderly stop"),
     always("read", c::SYS_read, "which signal came"),
     #[cfg(target_arch = "x86_64")]
