@@ -12,15 +12,20 @@ fn main() -> ExitCode {
         Ok(Command::Serve(config)) => match daemon::run(&config) {
             Ok(status) => status,
             Err(error) => {
-                eprintln!("{error}");
+                complain(&error);
                 ExitCode::FAILURE
             }
         },
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             ExitCode::from(UsageError::EXIT_STATUS)
         }
     }
+}
+
+/// Says what went wrong, if anybody still listens.
+fn complain(error: &dyn std::error::Error) {
+    let _ = writeln!(std::io::stderr(), "{error}");
 }
 
 fn print(text: &str) -> ExitCode {
@@ -33,7 +38,8 @@ fn print(text: &str) -> ExitCode {
         // The reader has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: stdout: {error}\ncheck where the output goes");
+            let hint = "check where the output goes";
+            let _ = writeln!(std::io::stderr(), "error: stdout: {error}\n{hint}");
             ExitCode::FAILURE
         }
     }

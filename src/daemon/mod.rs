@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::cli::Config;
-use crate::device::{Backend, DeviceConfig, Engine, MAX_QUEUES, MakeServe};
+use crate::device::{Backend, DeviceConfig, Engine, MAX_DESCRIPTORS, MAX_QUEUES, MakeServe};
 use crate::fs::{FsConfig, PassthroughFs};
 use crate::sandbox::{Place, Sandbox, Side};
 use crate::server::{Server, Worker};
@@ -85,16 +85,24 @@ fn close_all_but(keep: impl Iterator<Item = i32>) -> Result<(), DaemonError> {
 
 /// The device, with the share behind it.
 fn build_device(config: &Config, place: Place, fd_limit: u64) -> Result<Backend, DaemonError> {
+    /// Descriptors that one request holds at a time besides those it keeps.
+    const FDS_IN_REQUEST: u64 = 3;
+    let workers = MAX_QUEUES + config.thread_pool_size;
     let fs_config = FsConfig {
         cache: policy::cache(&config.cache),
         allow_direct_io: config.features.allow_direct_io,
         fd_limit,
-        workers: MAX_QUEUES + config.thread_pool_size,
+        fd_reserve: MAX_DESCRIPTORS + FDS_IN_REQUEST * workers as u64,
+        workers,
         strip_sgid: place.groups_retained,
     };
     let fs = PassthroughFs::new(place.root, place.proc, fs_config).map_err(|errno| {
         let what = config.shared_dir.display().to_string();
-        DaemonError::new(what, errno, "is the shared directory still there?")
+        DaemonError::new(
+            what,
+            errno,
+            "--shared-dir must name a directory that the daemon's user may read and enter",
+        )
     })?;
     let server = Server::new(Arc::new(fs), policy::offer(config));
     let make_serve: MakeServe = Arc::new(move || {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -12,8 +13,13 @@ use super::signals::StopRequests;
 use super::socket::{Socket, cannot_listen};
 use crate::device::{Backend, ConnectionEnd, SHARE_MEMORY_HINT, serve_connection};
 
+const REPORT: &str = "this is a bug: please report it";
+
 /// How long an orderly stop waits for requests that hang, on a dead network file system say.
 const STOP_PATIENCE_MS: u16 = 4000;
+
+/// How long to leave the socket alone when there is no descriptor left to accept with.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the first front-end that connects, until it or a signal ends that.
 pub fn one_front_end(
@@ -73,9 +79,12 @@ fn serve(
     loop {
         let sources = [ended.as_fd(), stop.as_fd(), socket.as_fd()];
         match first_ready(&sources, PollTimeout::NONE) {
-            Some(0) => return report(connection.join().unwrap_or(ConnectionEnd::Closed)),
+            Some(0) => {
+                let bug = |_| DaemonError::new("the connection", "its thread panicked", REPORT);
+                return report(connection.join().map_err(bug)?);
+            }
             Some(1) => break,
-            Some(_) => drop(socket.accept()),
+            Some(_) => turn_away(socket),
             None => {}
         }
     }
@@ -86,6 +95,21 @@ fn serve(
         log::warn!("some requests hang: stopping without their replies");
     }
     Ok(())
+}
+
+/// Closes the connection of another front-end at once.
+fn turn_away(socket: &Socket) {
+    match socket.accept() {
+        Err(error) if !is_passing(&error) => {
+            crate::limited!(
+                Warn,
+                "a front-end waits that cannot be turned away: {error}"
+            );
+            // It stays in the queue of the socket, which is ready again at once.
+            thread::sleep(ACCEPT_PAUSE);
+        }
+        _ => {}
+    }
 }
 
 /// The index of the first of `sources` that is ready; none after `timeout` or an interruption.
@@ -109,6 +133,7 @@ fn report(end: ConnectionEnd) -> Result<(), DaemonError> {
             "the front-end shared none with virtiofsd".to_owned(),
         ),
         ConnectionEnd::Broken(message, error) => {
+            let message = message.map_or("half a message".to_owned(), |known| known.to_string());
             ("vhost-user protocol", format!("{message}: {error}"))
         }
     };

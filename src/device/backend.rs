@@ -16,7 +16,7 @@ use vhost::vhost_user::message::{
     VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags, VhostUserVringState,
 };
 use vhost::vhost_user::{
-    Backend as FrontEndRequests, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut,
+    Backend as FrontEndChannel, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut,
 };
 
 use super::chain::{Memory, RingAddresses};
@@ -33,9 +33,9 @@ pub struct Backend {
     memory: Arc<Memory>,
     queues: Vec<Slot>,
     progress: Progress,
-    /// For requests of ours to the front-end. There are none yet, but it takes a closed channel for an
-    /// error.
-    _requests: Option<FrontEndRequests>,
+    /// For requests of ours to the front-end. There are none yet, but it stays open: QEMU reports an
+    /// error when it closes.
+    channel: Option<FrontEndChannel>,
 }
 
 /// How far the front-end got, to tell a user what went wrong.
@@ -45,6 +45,8 @@ pub struct Progress {
     pub negotiated: bool,
     /// It shared memory.
     pub shared_memory: bool,
+    /// It can be told that a request of its was refused (`REPLY_ACK`).
+    pub hears_refusals: bool,
 }
 
 /// One queue as the front-end describes it.
@@ -113,7 +115,7 @@ impl Backend {
             memory: Arc::default(),
             queues: (0..MAX_QUEUES).map(|_| Slot::default()).collect(),
             progress: Progress::default(),
-            _requests: None,
+            channel: None,
         }
     }
 
@@ -128,9 +130,10 @@ impl Backend {
     }
 
     fn slot(&mut self, index: u32) -> Result<&mut Slot> {
-        self.queues
-            .get_mut(index as usize)
-            .ok_or(Error::InvalidParam)
+        match self.queues.get_mut(index as usize) {
+            Some(slot) => Ok(slot),
+            None => refuse(format!("there is no queue {index}")),
+        }
     }
 
     /// The slot of a queue that must not run, since the message changes what it stands on.
@@ -178,7 +181,7 @@ impl Backend {
         for index in 0..self.queues.len() {
             // A queue that is not in the new memory waits for new addresses.
             if let Err(error) = self.update(index) {
-                log::warn!("after a change of guest memory: {error}");
+                crate::limited!(Warn, "after a change of guest memory: {error}");
             }
         }
         Ok(())
@@ -240,6 +243,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
         if features & !self.config.protocol_features().bits() != 0 {
             return refuse(format!("protocol features {features:#x} were not offered"));
         }
+        self.progress.hears_refusals = features & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0;
         Ok(())
     }
 
@@ -322,7 +326,8 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
-        let slot = self.slot(index)?;
+        // Its answer has no way to say no.
+        let slot = self.slot(index).map_err(|_| Error::InvalidParam)?;
         slot.stop();
         // The queue starts again with the next SET_VRING_KICK.
         slot.kick = None;
@@ -332,23 +337,24 @@ impl VhostUserBackendReqHandlerMut for Backend {
 
     fn set_vring_kick(&mut self, index: u8, file: Option<File>) -> Result<()> {
         let slot = self.slot(index.into())?;
-        slot.stop();
-        if file.is_none() {
+        let Some(file) = file else {
             return refuse("queues without a kick descriptor would have to be polled");
-        }
-        slot.kick = file;
+        };
+        let kick = eventfd(file)?;
+        slot.stop();
+        slot.kick = Some(kick);
         self.update(index.into())
     }
 
     fn set_vring_call(&mut self, index: u8, file: Option<File>) -> Result<()> {
         let slot = self.slot(index.into())?;
-        slot.signals.set_call(nonblocking(file)?);
+        slot.signals.set_call(file.map(eventfd).transpose()?);
         Ok(())
     }
 
     fn set_vring_err(&mut self, index: u8, file: Option<File>) -> Result<()> {
         let slot = self.slot(index.into())?;
-        slot.signals.set_error(nonblocking(file)?);
+        slot.signals.set_error(file.map(eventfd).transpose()?);
         Ok(())
     }
 
@@ -367,8 +373,8 @@ impl VhostUserBackendReqHandlerMut for Backend {
         refuse("the configuration cannot be changed")
     }
 
-    fn set_backend_req_fd(&mut self, requests: FrontEndRequests) {
-        self._requests = Some(requests);
+    fn set_backend_req_fd(&mut self, channel: FrontEndChannel) {
+        self.channel = Some(channel);
     }
 
     // What follows belongs to features that are not offered.
@@ -411,10 +417,12 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 }
 
-/// A descriptor that is signalled must never make a worker wait.
-fn nonblocking(file: Option<File>) -> Result<Option<File>> {
-    if let Some(file) = &file {
-        sys::set_nonblocking(file.as_fd()).map_err(|errno| Error::ReqHandlerError(errno.into()))?;
+/// A descriptor to signal or be signalled by. Writing to any other kind could change a file or make
+/// a worker wait.
+fn eventfd(file: File) -> Result<File> {
+    if !sys::is_anonymous(file.as_fd()) {
+        return refuse("the descriptor is no eventfd");
     }
+    sys::set_nonblocking(file.as_fd()).map_err(|errno| Error::ReqHandlerError(errno.into()))?;
     Ok(file)
 }

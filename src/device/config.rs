@@ -10,6 +10,10 @@ pub const MAX_QUEUE_SIZE: u32 = 32_768;
 /// Most regions of guest memory, as many as KVM once had slots for.
 pub const MAX_MEMORY_REGIONS: usize = 509;
 
+/// Most descriptors the device holds: of each queue kick, its duplicate, call, error, epoll and stop;
+/// of each memory region its file; and some for sockets, signals and the log.
+pub const MAX_DESCRIPTORS: u64 = 6 * MAX_QUEUES as u64 + MAX_MEMORY_REGIONS as u64 + 32;
+
 /// Bytes of the tag in the device's configuration space.
 const TAG_LEN: usize = 36;
 

@@ -1,7 +1,8 @@
 //! One front-end's connection, from its first message to its end.
 
+use std::fmt;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vhost::vhost_user::message::FrontendReq;
 use vhost::vhost_user::{BackendReqHandler, Error};
@@ -27,8 +28,8 @@ pub enum ConnectionEnd {
     Closed,
     /// The front-end closed it without ever sharing guest memory.
     NoSharedMemory,
-    /// The front-end broke the protocol: what it sent, and what was wrong with it.
-    Broken(String, Error),
+    /// The front-end broke the protocol: with which message, if it was a whole one, and how.
+    Broken(Option<Message>, Error),
 }
 
 /// Obeys the front-end on `stream` until it is gone.
@@ -43,13 +44,17 @@ pub fn serve_connection(stream: UnixStream, backend: Backend) -> ConnectionEnd {
             Err(Error::Disconnected | Error::SocketBroken(_)) => break ConnectionEnd::Closed,
             // Half a message, then nothing: it died while it spoke.
             Err(Error::PartialMessage) if message.is_none() => break ConnectionEnd::Closed,
-            Err(error @ Error::ReqHandlerError(_)) if message.is_some_and(Message::was_nacked) => {
-                log::warn!("refused {}: {error}", Message::name(message));
+            // It was told, so both sides can go on.
+            Err(error @ Error::ReqHandlerError(_))
+                if let Some(message) = message.filter(|message| message.wants_reply())
+                    && lock(&backend).progress().hears_refusals =>
+            {
+                crate::limited!(Warn, "refused {message}: {error}");
             }
-            Err(error) => break ConnectionEnd::Broken(Message::name(message), error),
+            Err(error) => break ConnectionEnd::Broken(message, error),
         }
     };
-    let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut backend = lock(&backend);
     backend.stop();
     let progress = backend.progress();
     if progress.negotiated && !progress.shared_memory {
@@ -59,15 +64,19 @@ pub fn serve_connection(stream: UnixStream, backend: Backend) -> ConnectionEnd {
     end
 }
 
-/// The header of the message that comes next.
+fn lock(backend: &Mutex<Backend>) -> MutexGuard<'_, Backend> {
+    backend.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The header of a message.
 #[derive(Clone, Copy, Debug)]
-struct Message {
+pub struct Message {
     request: u32,
     flags: u32,
 }
 
 impl Message {
-    /// Waits for a whole header without taking it.
+    /// Waits for the header of the next message without taking it.
     fn peek(stream: &UnixStream) -> Option<Self> {
         let mut header = [0; HEADER_LEN];
         if sys::peek(stream, &mut header).ok()? < HEADER_LEN {
@@ -80,28 +89,36 @@ impl Message {
         })
     }
 
-    /// The front-end was told that its request failed, so both sides can go on.
-    fn was_nacked(self) -> bool {
+    /// The front-end wants to know whether its request succeeded.
+    fn wants_reply(self) -> bool {
         self.flags & NEED_REPLY != 0
     }
 
-    fn name(message: Option<Self>) -> String {
-        let Some(Self { request, .. }) = message else {
-            return "half a message".to_owned();
-        };
-        match FrontendReq::try_from(request) {
-            Ok(known) => format!("{known:?}"),
-            Err(_) => format!("unknown request {request}"),
+    fn known(self) -> Option<FrontendReq> {
+        FrontendReq::try_from(self.request).ok()
+    }
+
+    fn concerns_memory(self) -> bool {
+        use FrontendReq::{ADD_MEM_REG, SET_MEM_TABLE};
+        matches!(self.known(), Some(SET_MEM_TABLE | ADD_MEM_REG))
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.known() {
+            Some(request) => write!(f, "{request:?}"),
+            None => write!(f, "unknown request {}", self.request),
         }
     }
 }
 
 impl ConnectionEnd {
-    /// Whether the failed message was about memory.
+    /// Whether it failed at guest memory.
     pub fn concerns_memory(&self) -> bool {
         match self {
             Self::NoSharedMemory => true,
-            Self::Broken(message, _) => message.contains("MEM_"),
+            Self::Broken(message, _) => message.is_some_and(Message::concerns_memory),
             Self::Closed => false,
         }
     }

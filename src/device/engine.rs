@@ -64,8 +64,7 @@ impl Engine {
         kick: &File,
         signals: &Arc<Signals>,
     ) -> Result<RunningQueue, StartError> {
-        let (queue, available, table) =
-            Queue::start(Arc::clone(memory), setup, Arc::clone(signals))?;
+        let (queue, available, table) = Queue::new(Arc::clone(memory), setup, Arc::clone(signals))?;
         let stop = Arc::new(Stop::new()?);
         let wake = Wake::new(kick, &stop)?;
         let make_serve = Arc::clone(&self.make_serve);
@@ -187,8 +186,13 @@ impl Wake {
         let kick = kick.as_fd().try_clone_to_owned()?;
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(&kick, EpollEvent::new(edge, 0))?;
-        epoll.add(&stop.event, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
-        Ok(Self { epoll, _kick: kick })
+        let wake = Self { epoll, _kick: kick };
+        // QEMU's kick descriptors come with one kick in them. What was offered before the start is
+        // found without.
+        wake.wait(EpollTimeout::ZERO);
+        wake.epoll
+            .add(&stop.event, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
+        Ok(wake)
     }
 
     /// Sleeps until a kick, a stop or `timeout`; `false` when it was the time-out.
@@ -230,58 +234,72 @@ impl Worker {
 
     fn work(&mut self, serve: &mut Serve) -> Result<(), Broken> {
         let start = self.available.position();
-        let mut kicks = 0;
+        // The first kick of a new driver comes with its first request.
+        let mut kicked_in_vain = false;
+        let mut doubted = start != 0;
         while !self.stop.is_wanted() {
             self.available.decline_kicks();
             self.empty(serve)?;
             if self.stop.is_wanted() || self.available.ask_for_kick() {
                 continue;
             }
-            let silent = kicks == 1 && self.available.position() == start && start == 0;
-            let timeout = if silent {
-                SILENCE_MS.into()
-            } else {
-                EpollTimeout::NONE
+            doubted |= self.available.position() != start;
+            let timeout = match kicked_in_vain && !doubted {
+                true => SILENCE_MS.into(),
+                false => EpollTimeout::NONE,
             };
             if self.wake.wait(timeout) {
-                kicks += 1;
+                kicked_in_vain = true;
             } else {
+                doubted = true;
                 self.doubt_memory();
-                kicks += 1;
             }
         }
         Ok(())
     }
 
-    /// Takes every chain there is.
+    /// Takes every chain there is, and interrupts the driver for all that were returned, also
+    /// those before one that breaks the queue.
     fn empty(&mut self, serve: &mut Serve) -> Result<(), Broken> {
         let mut batch = 0;
-        while !self.stop.is_wanted()
-            && let Some(head) = self.available.take()?
-        {
-            self.start(head, serve)?;
-            batch += 1;
+        let end = loop {
+            match self.next(serve) {
+                Ok(true) => batch += 1,
+                Ok(false) => break Ok(()),
+                Err(broken) => break Err(broken),
+            }
             if batch == MAX_BATCH {
                 self.queue.interrupt();
                 batch = 0;
             }
-        }
+        };
         if batch > 0 {
             self.queue.interrupt();
         }
-        Ok(())
+        end
+    }
+
+    /// Takes one chain and starts its exchange; `false` when there is none or it is time to stop.
+    fn next(&mut self, serve: &mut Serve) -> Result<bool, Broken> {
+        if self.stop.is_wanted() {
+            return Ok(false);
+        }
+        match self.available.take()? {
+            Some(head) => self.start(head, serve).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// Starts the exchange of one chain.
     fn start(&mut self, head: u16, serve: &mut Serve) -> Result<(), Broken> {
-        let mut chain = self.queue.depart(head)?;
+        let mut chain = self.queue.take(head)?;
         if let Err(bad) = self.table.walk(head, self.queue.memory(), &mut chain) {
             crate::limited!(
                 Warn,
                 "queue {}: a chain is returned unread: {bad}",
                 self.index
             );
-            self.queue.arrive(head, 0, chain);
+            self.queue.complete(head, 0, chain);
             return Ok(());
         }
         let exchange = Exchange::new(Arc::clone(&self.queue), head, chain);
@@ -295,7 +313,8 @@ impl Worker {
     /// The driver kicked, yet its ring is empty: most likely the front-end maps guest memory
     /// privately, and what we see of it is not what the guest writes.
     fn doubt_memory(&self) {
-        log::error!(
+        crate::limited!(
+            Error,
             "queue {} was kicked, but its ring in guest memory is empty\n{}",
             self.index,
             super::connection::SHARE_MEMORY_HINT

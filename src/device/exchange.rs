@@ -55,7 +55,7 @@ impl Exchange {
         let Some(chain) = self.chain.take() else {
             return;
         };
-        self.queue.arrive(self.head, len as u32, chain);
+        self.queue.complete(self.head, len as u32, chain);
         if self.interrupts {
             self.queue.interrupt();
         }

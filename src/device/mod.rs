@@ -15,7 +15,7 @@ mod pool;
 mod queue;
 
 pub use backend::Backend;
-pub use config::{DeviceConfig, MAX_QUEUES};
+pub use config::{DeviceConfig, MAX_DESCRIPTORS, MAX_QUEUES};
 pub use connection::{ConnectionEnd, SHARE_MEMORY_HINT, serve_connection};
 pub use engine::{Engine, MakeServe, Serve};
 pub use exchange::Exchange;

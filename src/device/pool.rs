@@ -1,23 +1,27 @@
 //! Threads for requests that may block.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::{Exchange, MakeServe};
 
+/// Exchanges that wait for a thread, for each thread: more wait in their queues, where a guest cannot
+/// make us hold memory for them.
+const BACKLOG: usize = 4;
+
 /// A fixed number of threads that complete exchanges in any order.
 #[derive(Debug)]
 pub struct Pool {
     /// Taken when the pool ends.
-    sender: Option<Sender<Exchange>>,
+    sender: Option<SyncSender<Exchange>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Pool {
     /// Starts `size` threads.
     pub fn start(size: usize, make_serve: &MakeServe) -> std::io::Result<Self> {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(BACKLOG * size);
         let receiver = Arc::new(Mutex::new(receiver));
         let threads = (0..size).map(|n| {
             let (receiver, make_serve) = (Arc::clone(&receiver), Arc::clone(make_serve));
@@ -31,7 +35,7 @@ impl Pool {
         })
     }
 
-    /// Hands an exchange over.
+    /// Hands an exchange over, once there is room for it.
     pub fn submit(&self, exchange: Exchange) {
         // Should all threads be gone, the exchange comes back in the error and answers EIO.
         let _ = self.sender.as_ref().map(|sender| sender.send(exchange));

@@ -35,6 +35,9 @@ impl Signals {
     }
 }
 
+/// Chains kept to be used again.
+const MAX_SPARE: usize = 64;
+
 /// A started queue, except for its available ring, which its worker has for itself.
 #[derive(Debug)]
 pub struct Queue {
@@ -68,8 +71,8 @@ pub struct QueueSetup {
 }
 
 impl Queue {
-    /// Starts a queue in `memory`.
-    pub fn start(
+    /// A queue in `memory`, and the parts of it that its worker has for itself.
+    pub fn new(
         memory: Arc<Memory>,
         setup: &QueueSetup,
         signals: Arc<Signals>,
@@ -100,7 +103,7 @@ impl Queue {
     }
 
     /// Takes the chain at `head` on its way: gives a [`Chain`] to read it into.
-    pub fn depart(&self, head: u16) -> Result<Chain, Broken> {
+    pub fn take(&self, head: u16) -> Result<Chain, Broken> {
         if self.in_flight[usize::from(head)].swap(true, Ordering::AcqRel) {
             return Err(Broken::HeadInFlight);
         }
@@ -110,11 +113,13 @@ impl Queue {
     }
 
     /// Returns the chain at `head` to the driver with `len` bytes written.
-    pub fn arrive(&self, head: u16, len: u32, chain: Chain) {
+    pub fn complete(&self, head: u16, len: u32, chain: Chain) {
         self.in_flight[usize::from(head)].store(false, Ordering::Release);
         let mut returned = lock(&self.returned);
         returned.ring.put(head, len);
-        returned.spare.push(chain);
+        if returned.spare.len() < MAX_SPARE && chain.is_small() {
+            returned.spare.push(chain);
+        }
         returned.outstanding -= 1;
         if returned.outstanding == 0 {
             self.drained.notify_all();

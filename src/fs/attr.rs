@@ -62,8 +62,9 @@ impl PassthroughFs {
     pub fn syncfs(&self, node: NodeId) -> Result<(), Errno> {
         let inode = self.nodes.resolve(node)?;
         let opened = match inode.file_type() {
-            FileType::Directory => sys::open_directory(inode.fd()?)?,
-            FileType::Regular => self.proc.reopen(inode.fd()?, libc::O_RDONLY)?,
+            FileType::Directory | FileType::Regular => {
+                self.proc.reopen(inode.fd()?, libc::O_RDONLY)?
+            }
             _ => return Err(Errno::EINVAL),
         };
         sys::syncfs(opened.as_fd())

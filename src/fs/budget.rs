@@ -12,13 +12,12 @@ pub struct FdBudget {
 }
 
 impl FdBudget {
-    /// Descriptors the daemon keeps for itself.
-    pub const RESERVE: u64 = 300;
-
-    /// What is left of `limit` (`RLIMIT_NOFILE`) for the guest.
-    pub fn new(limit: u64) -> Self {
+    /// What is left of `limit` (`RLIMIT_NOFILE`) for the guest when the daemon keeps `reserve` for
+    /// itself, or a quarter of it where that is more.
+    pub fn new(limit: u64, reserve: u64) -> Self {
+        let left = limit.saturating_sub(reserve).max(limit / 4);
         Self {
-            left: AtomicU64::new(limit.saturating_sub(Self::RESERVE).max(limit / 4)),
+            left: AtomicU64::new(left),
         }
     }
 
@@ -62,11 +61,14 @@ mod tests {
 
     #[test]
     fn f1_the_guest_meets_enfile_and_recovers() {
-        let budget = FdBudget::new(FdBudget::RESERVE + 1);
-        // A quarter of the limit is always the guest's.
+        let budget = FdBudget::new(100, 90);
         let held: Vec<_> = std::iter::from_fn(|| budget.take().ok()).collect();
 
-        assert_eq!(held.len() as u64, (FdBudget::RESERVE + 1) / 4);
+        assert_eq!(
+            held.len(),
+            25,
+            "a quarter of the limit is always the guest's"
+        );
         assert_eq!(budget.take().unwrap_err(), Errno::ENFILE);
         drop(held);
         assert!(budget.take().is_ok());

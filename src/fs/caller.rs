@@ -48,6 +48,21 @@ impl Identity {
         let _acting = Acting::become_caller(self, caller)?;
         act()
     }
+
+    /// Runs `act` without the right to keep set-id bits, so that the host clears them as it does for
+    /// any process that changes a file (`CAP_FSETID`, `capabilities(7)`).
+    pub(super) fn without_fsetid<R>(
+        &self,
+        act: impl FnOnce() -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        let kept = self.capabilities.effective & !Capabilities::FSETID;
+        if kept == self.capabilities.effective {
+            return act();
+        }
+        let _acting = Acting(self);
+        self.capabilities.with_effective(kept).apply()?;
+        act()
+    }
 }
 
 /// The thread acts as somebody else; dropping it ends that.
@@ -62,6 +77,10 @@ impl<'a> Acting<'a> {
         // From here on every exit restores. An id that the user namespace does not have is EINVAL.
         let acting = Self(identity);
         sys::set_effective_gid(caller.gid)?;
+        // The daemon's own user in another group has its rights still.
+        if caller.uid == identity.uid {
+            return Ok(acting);
+        }
         sys::set_effective_uid(caller.uid)?;
         // Leaving uid 0 clears the effective set; where it does not, this does.
         let kept = identity.capabilities.effective & Capabilities::DAC_OVERRIDE;

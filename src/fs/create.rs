@@ -1,12 +1,13 @@
 //! Making files of every kind.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::handle::Kind;
+use super::budget::Permit;
 use super::node::Inode;
 use super::{Entry, Opened, PassthroughFs};
-use crate::fuse::Caller;
 use crate::fuse::operation::{Create, Forget, Link, Mkdir, Mknod, Open, Symlink, Tmpfile};
+use crate::fuse::{Caller, Name, NodeId};
 use crate::sys::{self, Errno};
 
 impl PassthroughFs {
@@ -14,25 +15,30 @@ impl PassthroughFs {
     /// client of the host made meanwhile, is looked up and opened like any other, so that a FIFO
     /// or a device put in its place is never opened.
     pub fn create(&self, caller: &Caller, op: &Create<'_>) -> Result<(Entry, Opened), Errno> {
+        /// An entry that exists and does not by turns this often is not worth a worker's time.
+        const ATTEMPTS: usize = 8;
         let flags = self.host_flags(op.flags)?;
         let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
         let mode = self.permitted_mode(parent, caller, op.mode)?;
         let exclusive = op.flags as i32 & libc::O_EXCL != 0;
-        loop {
+        for _ in 0..ATTEMPTS {
+            let permits = self.permits_for_opened()?;
             let made = self.identity.act_as(caller, || {
                 sys::create_exclusive(parent.fd()?, name, flags & !libc::O_TRUNC, mode)
             });
             match made {
-                Ok(file) => return self.adopt_opened(parent, file),
-                Err(Errno::EEXIST) if !exclusive => {}
+                Ok(file) => return self.adopt_opened(parent, file, flags, permits),
+                Err(Errno::EEXIST) if !exclusive => drop(permits),
                 Err(errno) => return Err(errno),
             }
-            match self.open_existing(parent, op) {
+            match self.find_child(parent, op.name) {
                 // It went away again: now it can be made.
                 Err(Errno::ENOENT) => continue,
-                result => return result,
+                Err(errno) => return Err(errno),
+                Ok(entry) => return self.open_existing(entry, op.flags),
             }
         }
+        Err(Errno::ESTALE)
     }
 
     /// TMPFILE.
@@ -41,62 +47,64 @@ impl PassthroughFs {
         let flags = self.host_flags(op.flags & !(libc::O_TMPFILE as u32))?;
         let parent = self.nodes.resolve(op.parent)?;
         let mode = self.permitted_mode(parent, caller, op.mode)?;
+        let permits = self.permits_for_opened()?;
         let file = self
             .identity
             .act_as(caller, || sys::open_temporary(parent.fd()?, flags, mode))?;
-        self.adopt_opened(parent, file)
+        self.adopt_opened(parent, file, flags, permits)
     }
 
     /// MKDIR.
     pub fn mkdir(&self, caller: &Caller, op: &Mkdir<'_>) -> Result<Entry, Errno> {
-        let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
-        self.make(parent, caller, || {
-            sys::make_directory(parent.fd()?, name, op.mode)
-        })?;
-        self.find_child(parent, name)
+        self.make(caller, op.parent, op.name, |directory, name| {
+            sys::make_directory(directory, name, op.mode)
+        })
     }
 
     /// MKNOD. Only callers that are privileged on the host too can make device nodes.
     pub fn mknod(&self, caller: &Caller, op: &Mknod<'_>) -> Result<Entry, Errno> {
-        let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
         let device = decode_device(op.device);
-        let mode = self.permitted_mode(parent, caller, op.mode)?;
-        self.make(parent, caller, || {
-            sys::make_node(parent.fd()?, name, mode, device)
-        })?;
-        self.find_child(parent, name)
+        let mode = self.permitted_mode(self.nodes.resolve(op.parent)?, caller, op.mode)?;
+        self.make(caller, op.parent, op.name, |directory, name| {
+            sys::make_node(directory, name, mode, device)
+        })
     }
 
     /// SYMLINK.
     pub fn symlink(&self, caller: &Caller, op: &Symlink<'_>) -> Result<Entry, Errno> {
-        let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
-        self.make(parent, caller, || {
-            sys::symlink(op.target, parent.fd()?, name)
-        })?;
-        self.find_child(parent, name)
+        self.make(caller, op.parent, op.name, |directory, name| {
+            sys::symlink(op.target, directory, name)
+        })
     }
 
     /// LINK: one name more for a known file.
     pub fn link(&self, op: &Link<'_>) -> Result<Entry, Errno> {
-        let (inode, parent) = (
-            self.nodes.resolve(op.node)?,
-            self.nodes.resolve(op.new_parent)?,
-        );
-        let name = op.new_name.as_c_str();
-        sys::link(&self.proc, inode.fd()?, parent.fd()?, name)?;
-        self.find_child(parent, name)
+        let inode = self.nodes.resolve(op.node)?;
+        let parent = self.nodes.resolve(op.new_parent)?;
+        sys::link(
+            &self.proc,
+            inode.fd()?,
+            parent.fd()?,
+            op.new_name.as_c_str(),
+        )?;
+        self.find_again(parent, inode)
     }
 
-    /// Runs `act` as the caller, unless there is no descriptor left to look the result up with.
+    /// Makes an entry as the caller and finds it, both with a descriptor reserved for it before.
     fn make(
         &self,
-        parent: &Inode,
         caller: &Caller,
-        act: impl FnOnce() -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
-        let _permit = self.budget.take()?;
-        debug_assert!(parent.fd().is_ok());
-        self.identity.act_as(caller, act)
+        parent: NodeId,
+        name: Name<'_>,
+        act: impl FnOnce(BorrowedFd<'_>, &CStr) -> Result<(), Errno>,
+    ) -> Result<Entry, Errno> {
+        let parent = self.nodes.resolve(parent)?;
+        let permit = self.budget.take()?;
+        let directory = parent.fd()?;
+        self.identity
+            .act_as(caller, || act(directory, name.as_c_str()))?;
+        let fd = sys::open_child(directory, name.as_c_str())?;
+        self.adopt(parent, fd, permit)
     }
 
     /// The mode of a new file without the set-group-id bit that its caller may not give it. The
@@ -115,32 +123,32 @@ impl PassthroughFs {
         })
     }
 
-    /// Makes a file that was just created and opened known to the guest.
-    fn adopt_opened(&self, parent: &Inode, file: OwnedFd) -> Result<(Entry, Opened), Errno> {
-        let (for_node, for_handle) = (self.budget.take()?, self.budget.take()?);
+    /// For a node and a handle; taken before the file is made, lest it stays behind without them.
+    fn permits_for_opened(&self) -> Result<[Permit<'_>; 2], Errno> {
+        Ok([self.budget.take()?, self.budget.take()?])
+    }
+
+    /// Makes a file that was just created and opened with `flags` known to the guest.
+    fn adopt_opened(
+        &self,
+        parent: &Inode,
+        file: OwnedFd,
+        flags: i32,
+        [for_node, for_handle]: [Permit<'_>; 2],
+    ) -> Result<(Entry, Opened), Errno> {
         let path_fd = self.proc.reopen(file.as_fd(), libc::O_PATH)?;
         let entry = self.adopt(parent, path_fd, for_node)?;
         for_handle.keep();
-        let handle = self.handles.insert(entry.node, Kind::File, file);
+        let handle = self.handles.insert_file(entry.node, file, flags);
         Ok((entry, Opened { handle }))
     }
 
-    fn open_existing(&self, parent: &Inode, op: &Create<'_>) -> Result<(Entry, Opened), Errno> {
-        let entry = self.find_child(parent, op.name.as_c_str())?;
-        let open = Open {
-            node: entry.node,
-            flags: op.flags,
-        };
-        match self.open(&open) {
-            Ok(opened) => Ok((entry, opened)),
-            Err(errno) => {
-                self.forget(&Forget {
-                    node: entry.node,
-                    lookups: 1,
-                });
-                Err(errno)
-            }
-        }
+    /// Opens a file that was just looked up; if that fails the guest does not know of the lookup.
+    fn open_existing(&self, entry: Entry, flags: u32) -> Result<(Entry, Opened), Errno> {
+        let node = entry.node;
+        self.open(&Open { node, flags })
+            .map(|opened| (entry, opened))
+            .inspect_err(|_| self.forget(&Forget { node, lookups: 1 }))
     }
 }
 

@@ -22,7 +22,7 @@ impl Listing<'_> {
     /// The dots have none.
     pub fn lookup(&self, name: &CStr) -> Result<Entry, Errno> {
         let name = Name::new(name).map_err(|error| Errno::from_raw(error.errno()))?;
-        self.fs.find_child(self.inode, name.as_c_str())
+        self.fs.find_child(self.inode, name)
     }
 
     /// The inode number to show: the root's parent is the root, whatever the host has there.

@@ -11,6 +11,7 @@
 //! announcements. With a sequentially consistent fence between the two steps on both sides, at
 //! least one of them sees the other.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +24,10 @@ pub struct Epochs<T> {
     /// Counts retirements; starts above [`OUTSIDE`].
     clock: AtomicU64,
     announcements: Box<[Announcement]>,
-    retired: Mutex<Vec<(u64, T)>>,
+    /// Places that were ever taken: none behind them announces anything.
+    used_places: AtomicUsize,
+    /// With the clock's time of retirement, which only grows.
+    retired: Mutex<VecDeque<(u64, T)>>,
     /// `retired.len()`, to be read without the lock.
     waiting: AtomicUsize,
 }
@@ -49,6 +53,7 @@ impl<T> Epochs<T> {
         Arc::new(Self {
             clock: AtomicU64::new(OUTSIDE + 1),
             announcements: (0..workers).map(|_| Announcement::default()).collect(),
+            used_places: AtomicUsize::new(0),
             retired: Mutex::default(),
             waiting: AtomicUsize::new(0),
         })
@@ -66,6 +71,7 @@ impl<T> Epochs<T> {
             .iter()
             .position(free)
             .expect("a place for every worker");
+        self.used_places.fetch_max(index + 1, Ordering::AcqRel);
         Reader {
             epochs: Arc::clone(self),
             index,
@@ -76,28 +82,29 @@ impl<T> Epochs<T> {
     pub fn retire(&self, item: T) {
         let mut retired = self.lock();
         let stamp = self.clock.fetch_add(1, Ordering::AcqRel) + 1;
-        retired.push((stamp, item));
+        retired.push_back((stamp, item));
         self.waiting.store(retired.len(), Ordering::Release);
     }
 
-    /// Takes out everything that no worker inside a request can still use.
-    fn reclaimable(&self) -> Vec<T> {
+    /// Takes out one item that no worker inside a request can still use.
+    fn reclaim(&self) -> Option<T> {
         let mut retired = self.lock();
         fence(Ordering::SeqCst);
-        let oldest = self
-            .announcements
-            .iter()
-            .map(|place| place.entered_at.load(Ordering::Acquire))
-            .filter(|&entered| entered != OUTSIDE)
-            .min()
-            .unwrap_or(u64::MAX);
-        let free = retired.extract_if(.., |(stamp, _)| *stamp <= oldest);
-        let free = free.map(|(_, item)| item).collect();
+        let stamp = retired.front()?.0;
+        let places = &self.announcements[..self.used_places.load(Ordering::Acquire)];
+        let may_see_it = |place: &Announcement| {
+            let entered = place.entered_at.load(Ordering::Acquire);
+            entered != OUTSIDE && entered < stamp
+        };
+        if places.iter().any(may_see_it) {
+            return None;
+        }
+        let (_, item) = retired.pop_front()?;
         self.waiting.store(retired.len(), Ordering::Release);
-        free
+        Some(item)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(u64, T)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, T)>> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,12 +119,15 @@ impl<T> Reader<T> {
     }
 
     /// Announces that the request is over and calls `give_back` on all that nobody uses any more.
-    pub fn leave(&self, give_back: impl FnMut(T)) {
+    pub fn leave(&self, mut give_back: impl FnMut(T)) {
         self.place().entered_at.store(OUTSIDE, Ordering::Release);
         // Of two workers that leave together at least one must see both gone.
         fence(Ordering::SeqCst);
-        if self.epochs.waiting.load(Ordering::Acquire) > 0 {
-            self.epochs.reclaimable().into_iter().for_each(give_back);
+        while self.epochs.waiting.load(Ordering::Acquire) > 0 {
+            match self.epochs.reclaim() {
+                Some(item) => give_back(item),
+                None => return,
+            }
         }
     }
 

@@ -23,6 +23,8 @@ pub struct OpenFile {
     fd: FdCell,
     node: AtomicU64,
     directory: AtomicBool,
+    /// It has `O_DIRECT`.
+    direct: AtomicBool,
     /// Of a directory: where its descriptor stands. Listings of one handle take turns.
     position: Mutex<i64>,
 }
@@ -31,6 +33,16 @@ impl OpenFile {
     /// Its descriptor.
     pub fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
         self.fd.borrow()
+    }
+
+    /// Whether it was opened with `O_DIRECT` and still has it.
+    pub fn is_direct(&self) -> bool {
+        self.direct.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether it has `O_DIRECT`.
+    pub fn set_direct(&self, direct: bool) {
+        self.direct.store(direct, Ordering::Relaxed);
     }
 
     /// Of a directory: where its descriptor stands, for the caller alone while it holds this.
@@ -49,9 +61,19 @@ pub struct Removed(u32);
 pub struct HandleTable(Slab<OpenFile>);
 
 impl HandleTable {
-    /// Adds an opened file or directory of `node`.
-    pub fn insert(&self, node: NodeId, kind: Kind, fd: OwnedFd) -> HandleId {
+    /// Adds a directory of `node`.
+    pub fn insert_directory(&self, node: NodeId, fd: OwnedFd) -> HandleId {
+        self.insert(node, Kind::Directory, fd, 0)
+    }
+
+    /// Adds a file of `node` that was opened with `flags`.
+    pub fn insert_file(&self, node: NodeId, fd: OwnedFd, flags: i32) -> HandleId {
+        self.insert(node, Kind::File, fd, flags)
+    }
+
+    fn insert(&self, node: NodeId, kind: Kind, fd: OwnedFd, flags: i32) -> HandleId {
         let key = self.0.insert(|open| {
+            open.set_direct(flags & libc::O_DIRECT != 0);
             open.node.store(node.0, Ordering::Relaxed);
             open.directory
                 .store(kind == Kind::Directory, Ordering::Relaxed);
@@ -102,7 +124,7 @@ mod tests {
     fn c19_a_handle_is_good_for_its_own_node_and_kind_until_released() {
         let table = HandleTable::default();
         let (node, other) = (NodeId(5), NodeId(6));
-        let id = table.insert(node, Kind::File, File::open("/dev/null").unwrap().into());
+        let id = table.insert_file(node, File::open("/dev/null").unwrap().into(), 0);
 
         assert!(table.resolve(id, node, Kind::File).is_ok());
         for (node, kind) in [(other, Kind::File), (node, Kind::Directory)] {

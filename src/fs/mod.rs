@@ -55,6 +55,8 @@ pub struct FsConfig {
     pub allow_direct_io: bool,
     /// The process's limit of open files, which the guest's share is derived from.
     pub fd_limit: u64,
+    /// How many of those the rest of the daemon may need.
+    pub fd_reserve: u64,
     /// The most workers there will be at a time.
     pub workers: usize,
     /// The process has supplementary groups that it could not drop: its callers must not make
@@ -85,11 +87,14 @@ impl PassthroughFs {
     /// Shares the directory behind `root`, a path descriptor; `proc` is the calling process's.
     pub fn new(root: OwnedFd, proc: ProcFds, config: FsConfig) -> Result<Self, Errno> {
         let stat = sys::stat(root.as_fd(), 0, 0)?;
+        // A path descriptor says nothing about whether we may list and enter the directory.
+        proc.reopen(root.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)?;
+        sys::stat_child(root.as_fd(), c".")?;
         Ok(Self {
             nodes: NodeTable::new(&stat, root),
             handles: HandleTable::default(),
             epochs: Epochs::new(config.workers),
-            budget: FdBudget::new(config.fd_limit),
+            budget: FdBudget::new(config.fd_limit, config.fd_reserve),
             proc,
             identity: Identity::of_this_thread()?,
             config,

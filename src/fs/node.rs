@@ -65,6 +65,11 @@ impl Inode {
         self.mount.load(Ordering::Relaxed)
     }
 
+    /// The device it is on.
+    pub fn dev(&self) -> u64 {
+        self.dev.load(Ordering::Relaxed)
+    }
+
     /// Its inode number on the host.
     pub fn ino(&self) -> u64 {
         self.ino.load(Ordering::Relaxed)

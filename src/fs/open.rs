@@ -4,7 +4,7 @@ use super::handle::Kind;
 use super::{PassthroughFs, Retired};
 use crate::fuse::HandleId;
 use crate::fuse::operation::{Open, Release};
-use crate::sys::{self, Errno, FileType};
+use crate::sys::{Errno, FileType};
 
 /// `O_TMPFILE` without the `O_DIRECTORY` it includes.
 const TMPFILE_BIT: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
@@ -32,7 +32,7 @@ impl PassthroughFs {
         let fd = self.proc.reopen(inode.fd()?, flags)?;
         permit.keep();
         Ok(Opened {
-            handle: self.handles.insert(op.node, Kind::File, fd),
+            handle: self.handles.insert_file(op.node, fd, flags),
         })
     }
 
@@ -40,10 +40,12 @@ impl PassthroughFs {
     pub fn opendir(&self, op: &Open) -> Result<Opened, Errno> {
         let inode = self.nodes.resolve(op.node)?;
         let permit = self.budget.take()?;
-        let fd = sys::open_directory(inode.fd()?)?;
+        let fd = self
+            .proc
+            .reopen(inode.fd()?, libc::O_RDONLY | libc::O_DIRECTORY)?;
         permit.keep();
         Ok(Opened {
-            handle: self.handles.insert(op.node, Kind::Directory, fd),
+            handle: self.handles.insert_directory(op.node, fd),
         })
     }
 

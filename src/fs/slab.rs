@@ -98,25 +98,29 @@ impl<T: Default> Slab<T> {
     pub fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slot(key.slot)?;
         let state = slot.state.load(Ordering::Acquire);
-        (state == in_use(key.generation)).then_some(&slot.record)
+        (Some(state) == in_use(key.generation)).then_some(&slot.record)
     }
 
     /// Ends the use of `key`: it is not found any more. Only one of several callers gets `true`;
     /// its duty is to call [`Slab::recycle`] once nobody uses the record.
     pub fn remove(&self, key: Key) -> bool {
-        let state = in_use(key.generation);
-        self.slot(key.slot).is_some_and(|slot| {
-            let next = state.wrapping_add(1);
-            slot.state
-                .compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-        })
+        let (Some(state), Some(slot)) = (in_use(key.generation), self.slot(key.slot)) else {
+            return false;
+        };
+        let next = state.wrapping_add(1);
+        slot.state
+            .compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Lets `clear` empty the record of a removed key and frees its slot.
     pub fn recycle(&self, index: u32, clear: impl FnOnce(&T)) {
         let slot = self.slot(index).expect("a slot that was in use");
         clear(&slot.record);
+        if slot.state.load(Ordering::Relaxed) == 0 {
+            // Its generations are used up, and no number may come twice: never again.
+            return;
+        }
         self.free
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -168,9 +172,10 @@ impl<T: Default> Default for Slab<T> {
     }
 }
 
-/// The state of a slot in use in this generation.
-fn in_use(generation: u32) -> u32 {
-    generation << 1 | 1
+/// The state of a slot in use in this generation. Generations have 31 bits: with its top bit dropped
+/// a guest's number would be one more number of the same record.
+fn in_use(generation: u32) -> Option<u32> {
+    generation.checked_mul(2).map(|even| even | 1)
 }
 
 /// Chunk and offset of a slot: chunk `n` holds slots `64 * (2^n - 1)` and up.
@@ -231,6 +236,7 @@ mod tests {
             1 << 31,
             u32::MAX.into(),
             1 << 32 | 1,
+            1 << 63 | 1,
             u64::MAX,
         ] {
             assert_eq!(get(&slab, Key::from_number(number)), None, "{number:#x}");

@@ -17,7 +17,7 @@ pub use vm_memory_fuse::ByteValued;
 pub const MAJOR: u32 = 7;
 /// The newest minor version we speak.
 pub const MINOR: u32 = 46;
-/// The oldest minor version we speak: Linux 4.20.
+/// The oldest minor version we speak: Linux 4.18.
 pub const MINOR_MIN: u32 = 27;
 
 /// Bytes of the header before every request.

@@ -4,9 +4,10 @@ use super::abi::{self, InitIn, InitOut, init_flag as flag};
 use super::cursor::Cursor;
 use super::{WireError, operation};
 
-/// Most bytes of one READ or WRITE.
-pub const MAX_WRITE: u32 = 1 << 20;
-/// The same in pages, the unit of the guest's own limit.
+/// Most bytes of one WRITE.
+const MAX_WRITE: u32 = 1 << 20;
+/// The same in pages of 4 KiB. The guest counts it in pages of its own, which may be larger: READs
+/// then ask for more, and get it.
 const MAX_PAGES: u16 = (MAX_WRITE / 4096) as u16;
 
 /// A guest's INIT.

@@ -16,7 +16,7 @@ mod reply;
 
 pub use dirent::Dirent;
 pub use error::WireError;
-pub use init::{Features, InitRequest, MAX_WRITE, Negotiation, Session, negotiate};
+pub use init::{Features, InitRequest, Negotiation, Session, negotiate};
 pub use name::Name;
 pub use operation::{Operation, Request};
 pub use reply::Reply;

@@ -62,7 +62,13 @@ impl Reply {
 
     /// Ends a successful reply: `in_place` more bytes of payload are in guest memory already.
     pub fn seal(&mut self, unique: u64, in_place: usize) {
-        let len = (self.bytes.len() + in_place) as u32;
+        let len = self.bytes.len() + in_place;
+        debug_assert!(
+            len <= self.room,
+            "a reply of {len} bytes for {} of room",
+            self.room
+        );
+        let len = len as u32;
         self.set_header(OutHeader {
             len,
             error: 0,

@@ -3,8 +3,9 @@
 use crate::fs::{Entered, Entry};
 use crate::fuse::abi::{IN_HEADER_LEN, LseekOut, OUT_HEADER_LEN, WRITE_IN_LEN, WriteOut};
 use crate::fuse::operation::{Readdir, Write};
-use crate::fuse::{Dirent, InitRequest, MAX_WRITE, Negotiation, Operation, Reply, Request};
-use crate::sys::{Errno, GuestBuffers};
+use crate::fuse::{Dirent, InitRequest, Negotiation, Operation, Reply, Request};
+use crate::limited;
+use crate::sys::{Errno, GuestBuffers, Span};
 
 use super::{Server, Worker, encode};
 
@@ -59,12 +60,11 @@ impl Worker {
             Operation::Releasedir(op) => fs.releasedir(op)?,
 
             Operation::Read(op) => {
-                let size = op.size.min(MAX_WRITE) as usize;
-                return fs.read(op, &target.window(OUT_HEADER_LEN, size));
+                return fs.read(op, &mut target.span(OUT_HEADER_LEN, op.size as usize));
             }
             Operation::Write(op) => {
-                let window = written_bytes(op, request_len, data)?;
-                put_count(reply, fs.write(op, &window)?);
+                let mut source = written_bytes(op, request_len, data)?;
+                put_count(reply, fs.write(op, &mut source)?);
             }
             Operation::Flush(op) => fs.flush(op)?,
             Operation::Fsync(op) => fs.fsync(op)?,
@@ -123,7 +123,12 @@ impl Server {
             Negotiation::Agreed(session, out) => {
                 fs.reset();
                 self.session.open(&session);
-                log::info!("a guest's session starts: protocol 7.{}", session.minor);
+                // A guest can do this as often as it likes.
+                limited!(
+                    Info,
+                    "a guest's session starts: protocol 7.{}",
+                    session.minor
+                );
                 log::debug!("negotiated features: {:#x}", session.features.0);
                 reply.put(&out);
                 Ok(())
@@ -161,15 +166,12 @@ impl Server {
                 dirent.pack(reply);
                 return true;
             }
-            match listing.lookup(host.name) {
-                Ok(entry) => {
-                    let entry = encode::entry(&entry, self.fs.cache(), self.session.features());
-                    dirent.pack_plus(reply, Some(&entry));
-                }
-                // Removed since it was listed.
-                Err(Errno::ENOENT) => {}
-                Err(_) => dirent.pack_plus(reply, None),
-            }
+            // An entry that was removed since it was listed stays in the list: without any the guest
+            // would take a batch of such entries for the directory's end.
+            let entry = listing.lookup(host.name).ok();
+            let entry =
+                entry.map(|entry| encode::entry(&entry, self.fs.cache(), self.session.features()));
+            dirent.pack_plus(reply, entry.as_ref());
             true
         })
     }
@@ -189,13 +191,13 @@ fn written_bytes<'a>(
     op: &Write,
     request_len: usize,
     data: &'a mut GuestBuffers<'_>,
-) -> Result<crate::sys::Window<'a>, Errno> {
+) -> Result<Span<'a>, Errno> {
     let start = IN_HEADER_LEN + WRITE_IN_LEN;
     let size = op.size as usize;
-    if request_len - start < size || op.size > MAX_WRITE {
+    if request_len - start < size {
         return Err(Errno::EINVAL);
     }
-    Ok(data.window(start, size))
+    Ok(data.span(start, size))
 }
 
 fn put_count(reply: &mut Reply, count: usize) {

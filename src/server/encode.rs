@@ -27,7 +27,27 @@ pub fn payload_len(operation: &Operation<'_>) -> usize {
         Operation::Statfs(_) => size_of::<StatfsOut>(),
         Operation::Write(_) | Operation::CopyFileRange(_) | Operation::Lseek(_) => COUNT,
         Operation::Init(_) => size_of::<abi::InitOut>(),
-        _ => 0,
+        // Their replies have no payload, or one that is cut to the room there is.
+        Operation::Forget(_)
+        | Operation::BatchForget(_)
+        | Operation::Readlink(_)
+        | Operation::Unlink(_)
+        | Operation::Rmdir(_)
+        | Operation::Rename(_)
+        | Operation::Read(_)
+        | Operation::Flush(_)
+        | Operation::Release(_)
+        | Operation::Releasedir(_)
+        | Operation::Fsync(_)
+        | Operation::Fsyncdir(_)
+        | Operation::Fallocate(_)
+        | Operation::Readdir(_)
+        | Operation::Readdirplus(_)
+        | Operation::Syncfs(_)
+        | Operation::Access(_)
+        | Operation::Interrupt
+        | Operation::Destroy
+        | Operation::Unsupported(_) => 0,
     }
 }
 

@@ -148,7 +148,8 @@ impl Worker {
             Ok(request) => self
                 .server
                 .gate(&request, &self.reply)
-                .and_then(|()| self.dispatch(&request, header.len as usize, data, reply)),
+                .and_then(|()| self.dispatch(&request, header.len as usize, data, reply))
+                .map_err(|errno| tell(&request.operation, errno)),
             Err(error) => Err(self.refuse(header, error)),
         };
         self.body = body;
@@ -165,12 +166,12 @@ impl Worker {
     }
 
     fn refuse(&self, header: &InHeader, error: WireError) -> Errno {
-        self.count_malformed();
-        limited!(
-            Warn,
-            "a malformed {} request: {error}",
-            opcode::name(header.opcode)
-        );
+        // Any program of the guest may try a name that is too long, and its kernel passes it on.
+        if error != WireError::NameTooLong {
+            self.count_malformed();
+            let name = opcode::name(header.opcode);
+            limited!(Warn, "a malformed {name} request: {error}");
+        }
         Errno::from_raw(error.errno())
     }
 
@@ -195,6 +196,16 @@ impl Server {
             return Err(Errno::EIO);
         }
         Ok(())
+    }
+}
+
+/// The errno to answer an operation with. `ENOSYS` means "never ask again" to the guest, which one
+/// file of the host that cannot do it must not cause.
+fn tell(operation: &fuse::Operation<'_>, errno: Errno) -> Errno {
+    match operation {
+        fuse::Operation::Unsupported(_) => errno,
+        _ if errno == Errno::ENOSYS => Errno::EOPNOTSUPP,
+        _ => errno,
     }
 }
 

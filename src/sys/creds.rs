@@ -62,6 +62,8 @@ struct Half {
 impl Capabilities {
     /// May override every permission check of files.
     pub const DAC_OVERRIDE: u64 = 1 << 1;
+    /// May keep set-id bits when changing a file.
+    pub const FSETID: u64 = 1 << 4;
     /// May take any gid.
     pub const SETGID: u64 = 1 << 6;
     /// May take any uid.

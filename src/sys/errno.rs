@@ -36,6 +36,8 @@ impl Errno {
     pub const EPROTO: Self = Self(libc::EPROTO);
     /// No access.
     pub const EACCES: Self = Self(libc::EACCES);
+    /// It is not what it was.
+    pub const ESTALE: Self = Self(libc::ESTALE);
     /// The share is read-only.
     pub const EROFS: Self = Self(libc::EROFS);
     /// A symbolic link where none may be.

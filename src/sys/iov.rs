@@ -2,6 +2,7 @@
 
 use libc::{c_void, iovec};
 use std::marker::PhantomData;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 /// A list of memory ranges that the guest shares with us: bytes can be copied in and out and
 /// handed to the kernel, but never be borrowed as a Rust slice, since the guest may write them at
@@ -49,6 +50,8 @@ impl<'a> GuestBuffers<'a> {
             unsafe { std::ptr::copy_nonoverlapping(base, target.as_mut_ptr(), len) };
             done += len;
         }
+        // The copy is what counts: nothing after this may be read from guest memory instead.
+        compiler_fence(Ordering::SeqCst);
         done
     }
 
@@ -64,28 +67,63 @@ impl<'a> GuestBuffers<'a> {
         done
     }
 
-    /// The part from `offset` on, at most `len` bytes, for a vectored system call. The list is
-    /// trimmed in place and restored when the window is dropped.
-    pub fn window(&mut self, offset: usize, len: usize) -> Window<'_> {
-        Window::new(self.slices, offset, len)
+    /// The part from `start` on, at most `len` bytes.
+    pub fn span(&mut self, start: usize, len: usize) -> Span<'_> {
+        let len = len.min(self.len.saturating_sub(start));
+        Span {
+            slices: self.slices,
+            start,
+            len,
+        }
     }
 
     /// The pieces of memory that hold `len` bytes from `offset` on.
     fn pieces(&self, offset: usize, len: usize) -> impl Iterator<Item = (*mut u8, usize)> {
-        let (mut skip, mut left) = (offset, len);
-        self.slices.iter().filter_map(move |slice| {
-            let start = skip.min(slice.iov_len);
-            skip -= start;
-            let len = (slice.iov_len - start).min(left);
+        let (first, mut skip) = locate(self.slices, offset);
+        let (mut rest, mut left) = (self.slices[first..].iter(), len);
+        std::iter::from_fn(move || {
+            let slice = if left > 0 { rest.next()? } else { return None };
+            let base = slice.iov_base.cast::<u8>().wrapping_add(skip);
+            let len = (slice.iov_len - skip).min(left);
+            skip = 0;
             left -= len;
-            (len > 0).then(|| (slice.iov_base.cast::<u8>().wrapping_add(start), len))
+            Some((base, len))
         })
     }
 }
 
-/// A run of iovecs cut to size: see [`GuestBuffers::window`].
+/// A part of [`GuestBuffers`]: what a transfer reads or writes.
 #[derive(Debug)]
-pub struct Window<'a> {
+pub struct Span<'a> {
+    slices: &'a mut [iovec],
+    start: usize,
+    len: usize,
+}
+
+impl Span<'_> {
+    /// Bytes in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no byte in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What is left after the first `done` bytes, for a vectored system call.
+    pub(super) fn rest(&mut self, done: usize) -> Window<'_> {
+        Window::new(
+            self.slices,
+            self.start + done,
+            self.len.saturating_sub(done),
+        )
+    }
+}
+
+/// A run of iovecs, the first and last of them cut to size until it is dropped.
+#[derive(Debug)]
+pub(super) struct Window<'a> {
     slices: &'a mut [iovec],
     first: Option<iovec>,
     last: Option<iovec>,
@@ -123,16 +161,6 @@ impl<'a> Window<'a> {
     /// The iovecs, for a system call; the memory contract is that of [`GuestBuffers::new`].
     pub(super) fn as_iovecs(&self) -> &[iovec] {
         self.slices
-    }
-
-    /// Bytes in the window.
-    pub fn len(&self) -> usize {
-        self.slices.iter().map(|slice| slice.iov_len).sum()
-    }
-
-    /// Whether the window holds no byte.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -204,11 +232,19 @@ mod tests {
         for offset in 0..=total + 1 {
             for len in 0..=total + 1 {
                 with_buffers(&lens, |buffers| {
-                    let window = buffers.window(offset, len);
+                    let bytes_in = |window: Window| -> usize {
+                        window.as_iovecs().iter().map(|slice| slice.iov_len).sum()
+                    };
+                    let mut span = buffers.span(offset, len);
                     let expected = total.saturating_sub(offset).min(len);
-                    assert_eq!(window.len(), expected, "offset {offset} len {len}");
-                    drop(window);
-                    assert_eq!(buffers.window(0, total).len(), total);
+                    assert_eq!(span.len(), expected, "offset {offset} len {len}");
+                    assert_eq!(
+                        bytes_in(span.rest(0)),
+                        expected,
+                        "offset {offset} len {len}"
+                    );
+                    assert_eq!(bytes_in(span.rest(1)), expected.saturating_sub(1));
+                    assert_eq!(bytes_in(buffers.span(0, total).rest(0)), total);
                 });
             }
         }

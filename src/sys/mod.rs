@@ -25,14 +25,14 @@ pub use dirents::{RawDirent, dirents, read_dirents};
 pub use errno::Errno;
 pub use fd::{FdCell, ProcFds, close_duplicate};
 pub use file::{
-    FileSystemStat, copy_file_range, fallocate, fstatfs, fsync, pread_into, pwrite_from, seek,
-    syncfs, truncate,
+    FileSystemStat, WriteTo, clear_direct, copy_file_range, fallocate, fstatfs, fsync, pread_into,
+    pwrite_from, seek, syncfs, truncate,
 };
-pub use iov::{GuestBuffers, Window};
+pub use iov::{GuestBuffers, Span};
 pub use mount::{MountAttributes, attach_tree, clone_tree, restrict_tree};
 pub use path::{
-    chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_directory,
-    open_root, open_temporary, read_link, rename, set_times, symlink, unlink,
+    chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_root,
+    open_temporary, read_link, rename, set_times, symlink, unlink,
 };
 pub use privilege::{
     clear_ambient_set, die_with_parent, drop_from_bounding_set, forbid_dumps, forgo_new_privileges,
@@ -41,6 +41,6 @@ pub use privilege::{
 pub use process::{
     Fork, NofileLimit, NofileWish, clear_umask, close_all_but, close_inherited_directories,
     end_at_once, forbid_core_files, fork, hear_of_children, ignore_induced_signals, inherit_fd,
-    peek, raise_nofile_limit, report_trapped_calls, set_nonblocking,
+    is_anonymous, peek, raise_nofile_limit, report_trapped_calls, set_nonblocking,
 };
 pub use stat::{FileType, Stat, stat, stat_child};

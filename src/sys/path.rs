@@ -76,12 +76,6 @@ pub fn open_child(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     open_beneath(dir.as_raw_fd(), name, libc::O_PATH, 0)
 }
 
-/// Opens the directory behind `dir` for reading.
-pub fn open_directory(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
-    openat(dir.as_raw_fd(), c".", flags, 0)
-}
-
 /// Creates the regular file `name` and opens it with `flags`; fails with `EEXIST` on any existing
 /// entry, so it never opens a FIFO or a device.
 pub fn create_exclusive(

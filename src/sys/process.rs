@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode, fstat, umask};
 use nix::unistd::{ForkResult, Pid};
 
 use super::Errno;
@@ -243,6 +243,12 @@ pub fn inherit_fd(number: RawFd) -> Result<OwnedFd, Errno> {
     check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     // SAFETY: the number is open, and the command line gives it to us and to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether `fd` is of a kind that has no name and no file type, as eventfds are (`anon_inode_getattr`,
+/// `fs/anon_inodes.c`): no file, device, pipe or socket.
+pub fn is_anonymous(fd: BorrowedFd<'_>) -> bool {
+    fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0)
 }
 
 /// Makes reads and writes on `fd` return `EAGAIN` rather than wait.

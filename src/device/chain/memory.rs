@@ -51,6 +51,9 @@ impl Memory {
     /// The same memory and one region more.
     pub fn with(&self, (region, file): SharedRegion) -> Result<Self, String> {
         let (user, len) = (region.user_addr, region.memory_size);
+        if len == 0 || user.checked_add(len).is_none() {
+            return Err("a region is empty or wraps around".to_owned());
+        }
         let overlaps = |other: &Region| user < other.user + other.len && other.user < user + len;
         if self.regions.iter().any(overlaps) {
             return Err("two regions overlap in the front-end's addresses".to_owned());
@@ -104,6 +107,12 @@ impl Memory {
             regions: regions.collect(),
             mmap,
         }
+    }
+
+    /// The mappings themselves, for tests that read guest memory by other means.
+    #[cfg(test)]
+    pub fn mmap(&self) -> &GuestMemoryMmap {
+        &self.mmap
     }
 
     /// Whether no region is mapped.
@@ -248,6 +257,22 @@ pub(super) mod tests {
         let (mut second, file) = region(0x4000, 0x1000);
         second.user_addr = (1 << 40) + 0x1fff;
         assert!(Memory::map(vec![region(0x1000, 0x1000), (second, file)]).is_err());
+    }
+
+    #[test]
+    fn a12_a14_empty_regions_and_those_that_wrap_are_refused() {
+        for (user, len) in [
+            (1 << 40, 0),
+            (u64::MAX - 0xfff, 0x1000),
+            (u64::MAX, u64::MAX),
+        ] {
+            let (mut shared, file) = region(0x1000, 0x1000);
+            (shared.user_addr, shared.memory_size) = (user, len);
+            assert!(
+                Memory::default().with((shared, file)).is_err(),
+                "{user:#x}+{len:#x}"
+            );
+        }
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Chain {
         (readable, writable)
     }
 
+    /// Whether it is worth keeping, so that no driver makes us hold much memory for long.
+    pub fn is_small(&self) -> bool {
+        self.readable.capacity().max(self.writable.capacity()) <= MIN_CHAIN_LIMIT as usize
+    }
+
     fn clear(&mut self) {
         self.readable.clear();
         self.writable.clear();
@@ -157,7 +162,6 @@ impl DescriptorTable {
         let mut left = self.table.len.max(MIN_CHAIN_LIMIT);
         let mut direct = true;
         loop {
-            left = left.checked_sub(1).ok_or(BadChain::TooManyDescriptors)?;
             let descriptor = table.read(index)?;
             if descriptor.flags() & INDIRECT != 0 {
                 if !direct {
@@ -165,8 +169,10 @@ impl DescriptorTable {
                 }
                 table = self.indirect_table(&descriptor, memory)?;
                 (index, direct) = (0, false);
+                // A table stands for its entries: the descriptor that points to it counts for none.
                 continue;
             }
+            left = left.checked_sub(1).ok_or(BadChain::TooManyDescriptors)?;
             chain.push(memory, &descriptor)?;
             if descriptor.flags() & NEXT == 0 {
                 return Ok(());

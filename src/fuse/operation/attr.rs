@@ -5,10 +5,7 @@ use super::super::abi::{
 };
 use super::super::cursor::Cursor;
 use super::super::{HandleId, NodeId, WireError};
-use super::offset;
-
-/// Permission bits, with set-id and sticky bits.
-const PERMISSIONS: u32 = 0o7777;
+use super::{PERMISSIONS, offset};
 
 /// Get an inode's attributes.
 #[derive(Debug)]

@@ -18,6 +18,8 @@ pub struct Read {
     pub offset: i64,
     /// At most this many bytes.
     pub size: u32,
+    /// `open(2)` flags as the guest's open file has them now.
+    pub flags: u32,
 }
 
 impl Read {
@@ -29,6 +31,7 @@ impl Read {
             handle: HandleId(args.fh),
             offset,
             size: args.size,
+            flags: args.flags,
         })
     }
 }
@@ -44,23 +47,30 @@ pub struct Write {
     pub offset: i64,
     /// This many bytes.
     pub size: u32,
-    /// To the end of the file instead, wherever that is when the bytes arrive.
-    pub append: bool,
+    /// `open(2)` flags as the guest's open file has them now.
+    pub flags: u32,
+    /// The guest's page cache writes back: nobody waits who could be told of a part.
+    pub from_cache: bool,
+    /// By somebody who may not keep the file's set-id bits.
+    pub kill_priv: bool,
 }
 
 impl Write {
     pub(super) fn decode(node: NodeId, mut body: Cursor<'_>) -> Result<Self, WireError> {
-        /// The guest's page cache writes back: the offset counts (`FUSE_WRITE_CACHE`).
+        /// `FUSE_WRITE_CACHE`.
         const FROM_CACHE: u32 = 1;
+        /// `FUSE_WRITE_KILL_SUIDGID`: sent, negotiated or not, with every write past the page cache.
+        const KILL_SUIDGID: u32 = 1 << 2;
         let args: WriteIn = body.take()?;
         let offset = range(args.offset, args.size.into())?;
-        let append = args.flags as i32 & libc::O_APPEND != 0 && args.fuse_flags & FROM_CACHE == 0;
         Ok(Self {
             node,
             handle: HandleId(args.fh),
             offset,
             size: args.size,
-            append,
+            flags: args.flags,
+            from_cache: args.fuse_flags & FROM_CACHE != 0,
+            kill_priv: args.fuse_flags & KILL_SUIDGID != 0,
         })
     }
 }

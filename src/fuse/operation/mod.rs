@@ -23,6 +23,9 @@ pub use dir::Readdir;
 pub use names::{Create, Link, Lookup, Mkdir, Mknod, Rename, Symlink, Tmpfile, Unlink};
 pub use open::{Open, Release};
 
+/// Permission bits, with set-id and sticky bits.
+const PERMISSIONS: u32 = 0o7777;
+
 /// A decoded request.
 #[derive(Debug)]
 pub struct Request<'a> {

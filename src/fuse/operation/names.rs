@@ -5,9 +5,7 @@ use std::ffi::CStr;
 use super::super::abi::{CreateIn, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn};
 use super::super::cursor::Cursor;
 use super::super::{Name, NodeId, WireError};
-
-/// Permission bits, with set-id and sticky bits.
-const PERMISSIONS: u32 = 0o7777;
+use super::PERMISSIONS;
 
 /// Find an entry.
 #[derive(Debug)]

@@ -221,6 +221,15 @@ impl Daemon {
         self.stderr.text()
     }
 
+    /// All that the daemon has written to stderr, once it has ended.
+    ///
+    /// # Panics
+    /// When it has not: there would be no end to wait for.
+    pub fn last_stderr(&mut self) -> String {
+        assert!(self.try_wait().is_some(), "the daemon still runs");
+        self.stderr.finish()
+    }
+
     /// Waits until stderr holds `text`, or the time is over; true when it does.
     pub fn wait_for_stderr(&self, text: &str, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;

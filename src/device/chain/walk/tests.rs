@@ -2,6 +2,8 @@
 
 use super::super::memory::tests::region;
 use super::*;
+use virtio_queue::{Queue as OracleQueue, QueueT};
+use vm_memory::{Bytes, GuestAddress};
 
 const TABLE: u64 = 0x1000;
 const INDIRECT_TABLE: u64 = 0x2000;
@@ -167,4 +169,108 @@ fn b18_a_chain_of_nothing_is_nothing() {
     let queue = Queue::new(true);
     queue.set(TABLE, 0, (0, 0, 0, 0));
     assert_eq!(queue.lens(0), Ok((0, 0)));
+}
+
+/// Numbers that look random and are the same every time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// Lays out a well-formed chain, direct or indirect, of random descriptors in random order.
+fn lay_out_chain(queue: &Queue, random: &mut Random) -> u16 {
+    let len = 1 + random.below(u64::from(SIZE) - 1) as u16;
+    let readable = random.below(u64::from(len) + 1) as u16;
+    let mut slots: Vec<u16> = (0..SIZE).collect();
+    for last in (1..slots.len()).rev() {
+        slots.swap(last, random.below(last as u64 + 1) as usize);
+    }
+    let head = slots[0];
+    let table = if random.below(2) == 0 {
+        TABLE
+    } else {
+        queue.set(
+            TABLE,
+            head,
+            (INDIRECT_TABLE, 16 * u32::from(SIZE), INDIRECT, 0),
+        );
+        // A chain in a table of its own starts at its first entry.
+        let first = slots
+            .iter()
+            .position(|&slot| slot == 0)
+            .expect("slot 0 is there");
+        slots.swap(0, first);
+        INDIRECT_TABLE
+    };
+    for position in 0..len {
+        let is_last = position + 1 == len;
+        let flags = if position < readable { 0 } else { WRITE } | if is_last { 0 } else { NEXT };
+        let next = if is_last {
+            0
+        } else {
+            slots[usize::from(position) + 1]
+        };
+        // Never adjacent, so that no two are merged into one slice.
+        let addr = 0x1_0000 + u64::from(position) * 0x1000 + random.below(16);
+        let descriptor = (addr, 1 + random.below(0xf00) as u32, flags, next);
+        queue.set(table, slots[usize::from(position)], descriptor);
+    }
+    head
+}
+
+/// What the rust-vmm implementation reads of the same chain: host address, length, writable.
+fn oracle(queue: &Queue, head: u16) -> Vec<(usize, usize, bool)> {
+    let mmap = queue.memory.mmap();
+    mmap.write_obj(head, GuestAddress(0x3004)).unwrap();
+    mmap.write_obj(1u16, GuestAddress(0x3002)).unwrap();
+    let mut oracle = OracleQueue::new(SIZE).unwrap();
+    oracle.set_size(SIZE);
+    oracle.set_desc_table_address(Some(TABLE as u32), None);
+    oracle.set_avail_ring_address(Some(0x3000), None);
+    oracle.set_used_ring_address(Some(0x3800), None);
+    oracle.set_ready(true);
+    let chain = oracle
+        .pop_descriptor_chain(mmap)
+        .expect("one chain is available");
+    chain
+        .map(|descriptor| {
+            let len = descriptor.len() as usize;
+            let host = queue
+                .memory
+                .contiguous(descriptor.addr().0, len as u64)
+                .unwrap();
+            (host.as_ptr() as usize, len, descriptor.is_write_only())
+        })
+        .collect()
+}
+
+#[test]
+fn well_formed_chains_are_read_as_another_implementation_reads_them() {
+    let queue = Queue::new(true);
+    let mut random = Random(1);
+    for round in 0..2000 {
+        let head = lay_out_chain(&queue, &mut random);
+        let mut chain = Chain::default();
+
+        queue.table.walk(head, &queue.memory, &mut chain).unwrap();
+
+        let slices = |list: &[iovec], writable| -> Vec<_> {
+            list.iter()
+                .map(|slice| (slice.iov_base as usize, slice.iov_len, writable))
+                .collect()
+        };
+        let ours = [
+            slices(&chain.readable, false),
+            slices(&chain.writable, true),
+        ]
+        .concat();
+        assert_eq!(ours, oracle(&queue, head), "round {round}");
+    }
 }
