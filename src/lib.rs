@@ -9,6 +9,8 @@ compile_error!("virtqueues and FUSE messages are read and written little-endian"
 pub mod cli;
 pub mod daemon;
 
+pub mod sandbox;
+
 pub mod server;
 
 pub mod device;
@@ -19,4 +21,5 @@ pub mod fuse;
 
 pub mod sys;
 
+pub mod error;
 pub mod limit;

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(Command::Print(text)) => print(&text),
         Ok(Command::Serve(config)) => match daemon::run(&config) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(status) => status,
             Err(error) => {
                 complain(&error);
                 ExitCode::FAILURE

@@ -15,43 +15,28 @@ use super::settings::Settings;
 const ABSENT: &[&str] = &[
     "daemonize",
     "flock",
-    "gid-map",
     "inode-file-handles=mandatory",
     "killpriv-v2",
     "migration-confirm-paths",
     "migration-mode",
     "migration-on-error",
     "migration-verify-handles",
-    "modcaps",
     "posix-acl",
     "posix-lock",
     "preserve-noatime",
-    "sandbox=chroot",
-    "sandbox=namespace",
-    "sandbox=pivot_root",
-    "seccomp=kill",
-    "seccomp=log",
-    "seccomp=trap",
     "security-label",
     "translate-gid",
     "translate-uid",
-    "uid-map",
     "writeback",
     "xattr",
     "xattrmap",
 ];
 
 /// What is asked for, is not there, and can be done without: said in the log.
-const DEGRADED: &[(&str, &str)] = &[
-    (
-        "inode-file-handles=prefer",
-        "file handles are not supported yet; inodes are kept as file descriptors",
-    ),
-    (
-        "no-fail-setgroups",
-        "supplementary groups are not dropped yet",
-    ),
-];
+const DEGRADED: &[(&str, &str)] = &[(
+    "inode-file-handles=prefer",
+    "file handles are not supported yet; inodes are kept as file descriptors",
+)];
 
 /// Refuses settings that ask for a feature that is not there.
 pub(super) fn check(settings: &Settings) -> Result<(), UsageError> {

@@ -1,70 +1,90 @@
 //! The daemon from start to end: [`run`] reads as the list of steps.
 
-mod error;
+mod limits;
 mod logging;
+mod panics;
 mod pidfile;
 mod policy;
 mod serve;
 mod signals;
 mod socket;
 
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::cli::{Config, NofileLimit, SandboxMode};
+use crate::cli::Config;
 use crate::device::{Backend, DeviceConfig, Engine, MAX_DESCRIPTORS, MAX_QUEUES, MakeServe};
 use crate::fs::{FsConfig, PassthroughFs};
+use crate::sandbox::{Place, Sandbox, Side};
 use crate::server::{Server, Worker};
-use crate::sys::{self, NofileWish};
-use signals::Signals;
+use crate::sys;
+use signals::StopRequests;
 use socket::Socket;
 
-pub use error::DaemonError;
+pub use crate::error::DaemonError;
 
-/// Serves one front-end from start to end.
-pub fn run(config: &Config) -> Result<(), DaemonError> {
-    logging::start(&config.log)?;
-    config
-        .notes
-        .iter()
-        .for_each(|note| log::log!(note.level, "{}", note.text));
-    let signals = Signals::take_over()?;
-    let fd_limit = raise_limits(config.rlimit_nofile)?;
-    let socket = Socket::listen(&config.listener)?;
-    warn_of_missing_sandbox(config);
-    sys::clear_umask();
-    let backend = build_device(config, fd_limit)?;
+/// Serves one front-end from start to end. Returns the exit status of the process.
+pub fn run(config: &Config) -> Result<ExitCode, DaemonError> {
+    sys::close_inherited_directories();
+    panics::end_the_process();
+    let log_fd = logging::start(&config.log)?;
+    logging::repeat(&config.notes);
+    signals::block()?;
+    let fd_limit = limits::set(config.rlimit_nofile)?;
+    let (socket, traces) = Socket::listen(&config.listener)?;
+    let share = open_share(&config.shared_dir)?;
+    let sandbox = sandbox(config);
+    let stop = match sandbox.separate(traces.is_some())? {
+        Side::Supervisor(supervisor) => {
+            drop((socket, share));
+            let files_of = traces.as_ref().and_then(|traces| traces.directory_owner());
+            // The traces are removed when this process ends.
+            return supervisor.supervise(files_of);
+        }
+        Side::Child(lifeline) => {
+            if let Some(traces) = traces {
+                traces.leave_to_the_supervisor();
+            }
+            let ours = [socket.as_fd(), share.as_fd(), lifeline.as_fd()];
+            close_all_but(ours.iter().map(AsRawFd::as_raw_fd).chain(log_fd))?;
+            StopRequests::listen(Some(lifeline))?
+        }
+        Side::Alone => StopRequests::listen(None)?,
+    };
+    let place = sandbox.enter(share)?;
+    let backend = build_device(config, place, fd_limit)?;
     // Launchers wait for this line.
     log::info!("Waiting for vhost-user socket connection...");
-    serve::one_front_end(&socket, &signals, backend)
+    serve::one_front_end(&socket, &stop, backend).map(|()| ExitCode::SUCCESS)
 }
 
-/// Returns how many files may be open now.
-fn raise_limits(wanted: NofileLimit) -> Result<u64, DaemonError> {
-    let wish = match wanted {
-        NofileLimit::Default => NofileWish::Default,
-        NofileLimit::Unchanged => NofileWish::Unchanged,
-        NofileLimit::Fds(limit) => NofileWish::Exactly(limit),
-    };
-    let limit = sys::raise_nofile_limit(wish).map_err(|errno| {
-        let hint = "ask for less, or raise the hard limit (ulimit -Hn; LimitNOFILE= of systemd)";
-        DaemonError::new("--rlimit-nofile", errno, hint)
-    })?;
-    log::debug!("at most {limit} open files");
-    Ok(limit)
+/// The shared directory as a path descriptor: from here on its path does not matter.
+fn open_share(path: &Path) -> Result<OwnedFd, DaemonError> {
+    sys::open_root(path).map_err(|errno| {
+        let hint = "--shared-dir must name a directory that can be entered";
+        DaemonError::new(path.display().to_string(), errno, hint)
+    })
 }
 
-fn warn_of_missing_sandbox(config: &Config) {
-    match config.sandbox.mode {
-        None => log::warn!("running without a sandbox: its modes are not supported yet"),
-        Some(SandboxMode::None) if sys::effective_ids().0 == 0 => {
-            log::warn!("running as root without a sandbox: a flaw here is a flaw of the host");
-        }
-        Some(_) => {}
+fn sandbox(config: &Config) -> Sandbox<'_> {
+    Sandbox {
+        config: &config.sandbox,
+        readonly: config.features.readonly,
+        xattr: config.features.xattr,
     }
 }
 
+fn close_all_but(keep: impl Iterator<Item = i32>) -> Result<(), DaemonError> {
+    sys::close_all_but(keep.collect()).map_err(|errno| {
+        let hint = "this is a bug: please report it";
+        DaemonError::new("closing inherited files", errno, hint)
+    })
+}
+
 /// The device, with the share behind it.
-fn build_device(config: &Config, fd_limit: u64) -> Result<Backend, DaemonError> {
+fn build_device(config: &Config, place: Place, fd_limit: u64) -> Result<Backend, DaemonError> {
     /// Descriptors that one request holds at a time besides those it keeps.
     const FDS_IN_REQUEST: u64 = 3;
     let workers = MAX_QUEUES + config.thread_pool_size;
@@ -74,8 +94,9 @@ fn build_device(config: &Config, fd_limit: u64) -> Result<Backend, DaemonError> 
         fd_limit,
         fd_reserve: MAX_DESCRIPTORS + FDS_IN_REQUEST * workers as u64,
         workers,
+        strip_sgid: place.groups_retained,
     };
-    let fs = PassthroughFs::new(&config.shared_dir, fs_config).map_err(|errno| {
+    let fs = PassthroughFs::new(place.root, place.proc, fs_config).map_err(|errno| {
         let what = config.shared_dir.display().to_string();
         DaemonError::new(
             what,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::DaemonError;
-use super::signals::Signals;
+use super::signals::StopRequests;
 use super::socket::{Socket, cannot_listen};
 use crate::device::{Backend, ConnectionEnd, SHARE_MEMORY_HINT, serve_connection};
 
@@ -24,24 +24,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves the first front-end that connects, until it or a signal ends that.
 pub fn one_front_end(
     socket: &Socket,
-    signals: &Signals,
+    stop: &StopRequests,
     backend: Backend,
 ) -> Result<(), DaemonError> {
-    match accept(socket, signals)? {
+    match accept(socket, stop)? {
         Some(stream) => {
             log::info!("Client connected, servicing requests");
-            serve(stream, socket, signals, backend)
+            serve(stream, socket, stop, backend)
         }
         None => Ok(()),
     }
 }
 
 /// The front-end's connection, or nothing when a signal came first.
-fn accept(socket: &Socket, signals: &Signals) -> Result<Option<UnixStream>, DaemonError> {
+fn accept(socket: &Socket, stop: &StopRequests) -> Result<Option<UnixStream>, DaemonError> {
     loop {
-        let ready = first_ready(&[signals.as_fd(), socket.as_fd()], PollTimeout::NONE);
+        let ready = first_ready(&[stop.as_fd(), socket.as_fd()], PollTimeout::NONE);
         if ready == Some(0) {
-            signals.log_stop();
+            stop.log();
             return Ok(None);
         }
         match socket.accept() {
@@ -62,7 +62,7 @@ fn is_passing(error: &io::Error) -> bool {
 fn serve(
     stream: UnixStream,
     socket: &Socket,
-    signals: &Signals,
+    stop: &StopRequests,
     backend: Backend,
 ) -> Result<(), DaemonError> {
     let system = |error| DaemonError::new("the connection", error, "is the system out of memory?");
@@ -77,7 +77,7 @@ fn serve(
         })
         .map_err(system)?;
     loop {
-        let sources = [ended.as_fd(), signals.as_fd(), socket.as_fd()];
+        let sources = [ended.as_fd(), stop.as_fd(), socket.as_fd()];
         match first_ready(&sources, PollTimeout::NONE) {
             Some(0) => {
                 let bug = |_| DaemonError::new("the connection", "its thread panicked", REPORT);
@@ -88,7 +88,7 @@ fn serve(
             None => {}
         }
     }
-    signals.log_stop();
+    stop.log();
     // Whatever the thread waits for on its socket ends now; requests on their way end first.
     let _ = control.shutdown(std::net::Shutdown::Both);
     if first_ready(&[ended.as_fd()], STOP_PATIENCE_MS.into()).is_none() {

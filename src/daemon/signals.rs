@@ -1,50 +1,76 @@
-//! The signals that end the daemon in an orderly way.
+//! What ends the daemon in an orderly way.
 
+use std::io::PipeReader;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::DaemonError;
 use crate::sys;
 
-/// SIGTERM, SIGINT and SIGHUP, as a descriptor to wait for.
+/// SIGTERM, SIGINT and SIGHUP, and the supervisor's wish where there is one, as a descriptor to
+/// wait for.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub struct StopRequests {
+    signals: SignalFd,
+    lifeline: Option<PipeReader>,
+    either: Epoll,
+}
 
-impl Signals {
-    /// Blocks them in this thread, and so in every thread started later, and ignores those that
-    /// guests and peers can cause.
-    pub fn take_over() -> Result<Self, DaemonError> {
-        Self::try_take_over()
-            .map_err(|errno| DaemonError::new("signals", errno, "this is a bug: please report it"))
+/// Blocks the signals in this thread, and so in every thread and process started later, and
+/// ignores those that guests and peers can cause.
+pub fn block() -> Result<(), DaemonError> {
+    sys::ignore_induced_signals()
+        .and_then(|()| sys::hear_of_children())
+        .and_then(|()| Ok(stop_signals().thread_block()?))
+        .map_err(failed)
+}
+
+fn stop_signals() -> SigSet {
+    SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])
+}
+
+fn failed(errno: impl ToString) -> DaemonError {
+    DaemonError::new("signals", errno, "this is a bug: please report it")
+}
+
+impl StopRequests {
+    /// Those of the calling process: what is opened here tells another process nothing.
+    pub fn listen(lifeline: Option<PipeReader>) -> Result<Self, DaemonError> {
+        Self::try_listen(lifeline).map_err(failed)
     }
 
-    fn try_take_over() -> Result<Self, sys::Errno> {
-        sys::ignore_induced_signals()?;
-        let set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
-        set.thread_block()?;
+    fn try_listen(lifeline: Option<PipeReader>) -> nix::Result<Self> {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Self(SignalFd::with_flags(&set, flags)?))
+        let signals = SignalFd::with_flags(&stop_signals(), flags)?;
+        let either = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        either.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        if let Some(lifeline) = &lifeline {
+            // Nothing is ever written to it: it is ready when its other end is closed.
+            either.add(lifeline, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
+        }
+        Ok(Self {
+            signals,
+            lifeline,
+            either,
+        })
     }
 
-    /// Says in the log which signal came.
-    pub fn log_stop(&self) {
-        let number = self
-            .0
-            .read_signal()
-            .ok()
-            .flatten()
-            .map(|info| info.ssi_signo as i32);
+    /// Says in the log which signal came; the supervisor says so itself.
+    pub fn log(&self) {
+        let number = self.signals.read_signal().ok().flatten();
+        let number = number.map(|info| info.ssi_signo as i32);
         match number.and_then(|number| Signal::try_from(number).ok()) {
-            Some(signal) => log::info!("{signal}: stopping"),
-            None => log::info!("stopping"),
+            Some(signal) if self.lifeline.is_none() => log::info!("{signal}: stopping"),
+            _ => log::debug!("stopping"),
         }
     }
 }
 
-impl AsFd for Signals {
+impl AsFd for StopRequests {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.either.0.as_fd()
     }
 }

@@ -17,12 +17,31 @@ use super::pidfile::PidFile;
 use crate::cli::Listener;
 use crate::sys;
 
-/// A socket that listens for front-ends; what was created for it goes when it is dropped.
+/// A socket that listens for front-ends.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
+}
+
+/// What was created for a socket; it is removed when this is dropped.
+#[derive(Debug)]
+pub struct Traces {
     /// The name is removed before the lock on it is given up.
-    _bound: Option<(Bound, PidFile)>,
+    bound: Bound,
+    _pid_file: PidFile,
+}
+
+impl Traces {
+    /// Removes nothing: another process does, and this one has no way to them any more.
+    pub fn leave_to_the_supervisor(self) {
+        std::mem::forget(self);
+    }
+
+    /// The owner of the directory they are in.
+    pub fn directory_owner(&self) -> Option<u32> {
+        let found = nix::sys::stat::fstat(&self.bound.directory).ok()?;
+        Some(found.st_uid)
+    }
 }
 
 /// A socket's name in its directory.
@@ -40,19 +59,16 @@ pub fn cannot_listen(error: io::Error) -> DaemonError {
 
 impl Socket {
     /// Listens as the command line says.
-    pub fn listen(listener: &Listener) -> Result<Self, DaemonError> {
-        let (listener, bound) = match listener {
+    pub fn listen(listener: &Listener) -> Result<(Self, Option<Traces>), DaemonError> {
+        let (listener, traces) = match listener {
             Listener::Fd(number) => (inherit(*number)?, None),
             Listener::Socket { path, group } => {
-                let (listener, bound) = create(path, group.as_deref())?;
-                (listener, Some(bound))
+                let (listener, traces) = create(path, group.as_deref())?;
+                (listener, Some(traces))
             }
         };
         listener.set_nonblocking(true).map_err(cannot_listen)?;
-        Ok(Self {
-            listener,
-            _bound: bound,
-        })
+        Ok((Self { listener }, traces))
     }
 
     /// The next front-end; `WouldBlock` when there is none.
@@ -87,10 +103,7 @@ fn inherit(number: RawFd) -> Result<UnixListener, DaemonError> {
 }
 
 /// Creates the socket at `path`, under the lock of its pid file.
-fn create(
-    path: &Path,
-    group: Option<&str>,
-) -> Result<(UnixListener, (Bound, PidFile)), DaemonError> {
+fn create(path: &Path, group: Option<&str>) -> Result<(UnixListener, Traces), DaemonError> {
     let shown = path.display().to_string();
     let failed = |cause: &dyn std::fmt::Display, hint: &str| DaemonError::new(&shown, cause, hint);
     let hint = "--socket-path must name a place in a directory that can be written to";
@@ -125,7 +138,11 @@ fn create(
         .map_err(|errno| failed(&errno, "the daemon's user must be in --socket-group"))?;
     }
     let bound = Bound::new(directory, name).map_err(|errno| failed(&errno, hint))?;
-    Ok((listener, (bound, pid_file)))
+    let traces = Traces {
+        bound,
+        _pid_file: pid_file,
+    };
+    Ok((listener, traces))
 }
 
 /// The group of this name or number.

@@ -30,7 +30,7 @@ impl Identity {
     }
 
     /// Whether requests run as their callers. A daemon without the right to change ids (an
-    /// ordinary user's) runs them all as itself.
+    /// ordinary user's, or one whose user namespace has only one) runs them all as itself.
     fn can_switch(&self) -> bool {
         let needed = Capabilities::SETUID | Capabilities::SETGID;
         self.capabilities.effective & needed == needed
@@ -74,7 +74,7 @@ impl<'a> Acting<'a> {
         if caller.uid == u32::MAX || caller.gid == u32::MAX {
             return Err(Errno::EINVAL);
         }
-        // From here on every exit restores.
+        // From here on every exit restores. An id that the user namespace does not have is EINVAL.
         let acting = Self(identity);
         sys::set_effective_gid(caller.gid)?;
         // The daemon's own user in another group has its rights still.
@@ -97,7 +97,7 @@ impl Drop for Acting<'_> {
             .and_then(|()| sys::set_effective_gid(self.0.gid));
         if let Err(errno) = restored {
             log::error!("cannot take the daemon's own identity back: {errno}; ending at once");
-            std::process::abort();
+            sys::end_at_once();
         }
     }
 }

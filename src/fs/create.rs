@@ -19,11 +19,12 @@ impl PassthroughFs {
         const ATTEMPTS: usize = 8;
         let flags = self.host_flags(op.flags)?;
         let (parent, name) = (self.nodes.resolve(op.parent)?, op.name.as_c_str());
+        let mode = self.permitted_mode(parent, caller, op.mode)?;
         let exclusive = op.flags as i32 & libc::O_EXCL != 0;
         for _ in 0..ATTEMPTS {
             let permits = self.permits_for_opened()?;
             let made = self.identity.act_as(caller, || {
-                sys::create_exclusive(parent.fd()?, name, flags & !libc::O_TRUNC, op.mode)
+                sys::create_exclusive(parent.fd()?, name, flags & !libc::O_TRUNC, mode)
             });
             match made {
                 Ok(file) => return self.adopt_opened(parent, file, flags, permits),
@@ -45,10 +46,11 @@ impl PassthroughFs {
         // The guest's kernel passes O_TMPFILE itself on; no other operation may have it.
         let flags = self.host_flags(op.flags & !(libc::O_TMPFILE as u32))?;
         let parent = self.nodes.resolve(op.parent)?;
+        let mode = self.permitted_mode(parent, caller, op.mode)?;
         let permits = self.permits_for_opened()?;
         let file = self
             .identity
-            .act_as(caller, || sys::open_temporary(parent.fd()?, flags, op.mode))?;
+            .act_as(caller, || sys::open_temporary(parent.fd()?, flags, mode))?;
         self.adopt_opened(parent, file, flags, permits)
     }
 
@@ -62,8 +64,9 @@ impl PassthroughFs {
     /// MKNOD. Only callers that are privileged on the host too can make device nodes.
     pub fn mknod(&self, caller: &Caller, op: &Mknod<'_>) -> Result<Entry, Errno> {
         let device = decode_device(op.device);
+        let mode = self.permitted_mode(self.nodes.resolve(op.parent)?, caller, op.mode)?;
         self.make(caller, op.parent, op.name, |directory, name| {
-            sys::make_node(directory, name, op.mode, device)
+            sys::make_node(directory, name, mode, device)
         })
     }
 
@@ -102,6 +105,22 @@ impl PassthroughFs {
             .act_as(caller, || act(directory, name.as_c_str()))?;
         let fd = sys::open_child(directory, name.as_c_str())?;
         self.adopt(parent, fd, permit)
+    }
+
+    /// The mode of a new file without the set-group-id bit that its caller may not give it. The
+    /// kernel takes it away itself (`mode_strip_sgid`, `fs/inode.c`), unless it takes the caller
+    /// for a member of the directory's group because of a group that the daemon could not drop.
+    fn permitted_mode(&self, parent: &Inode, caller: &Caller, mode: u32) -> Result<u32, Errno> {
+        const FOR_GROUP: u32 = libc::S_ISGID | libc::S_IXGRP;
+        if !self.config.strip_sgid || mode & FOR_GROUP != FOR_GROUP || caller.uid == 0 {
+            return Ok(mode);
+        }
+        let directory = sys::stat(parent.fd()?, 0, 0)?;
+        let inherits = directory.mode() & libc::S_ISGID != 0;
+        Ok(match inherits && directory.raw().stx_gid != caller.gid {
+            true => mode & !libc::S_ISGID,
+            false => mode,
+        })
     }
 
     /// For a node and a handle; taken before the file is made, lest it stays behind without them.

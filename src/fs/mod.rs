@@ -31,7 +31,7 @@ mod remove;
 mod slab;
 
 use std::ops::Deref;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::sys::{self, Errno, ProcFds};
@@ -59,6 +59,9 @@ pub struct FsConfig {
     pub fd_reserve: u64,
     /// The most workers there will be at a time.
     pub workers: usize,
+    /// The process has supplementary groups that it could not drop: its callers must not make
+    /// set-group-id files for them.
+    pub strip_sgid: bool,
 }
 
 /// A shared directory and what the guest knows of it.
@@ -81,12 +84,9 @@ enum Retired {
 }
 
 impl PassthroughFs {
-    /// Shares `directory`.
-    pub fn new(directory: &Path, config: FsConfig) -> Result<Self, Errno> {
-        use std::os::fd::AsFd;
-        let root = sys::open_root(directory)?;
+    /// Shares the directory behind `root`, a path descriptor; `proc` is the calling process's.
+    pub fn new(root: OwnedFd, proc: ProcFds, config: FsConfig) -> Result<Self, Errno> {
         let stat = sys::stat(root.as_fd(), 0, 0)?;
-        let proc = ProcFds::open()?;
         // A path descriptor says nothing about whether we may list and enter the directory.
         proc.reopen(root.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)?;
         sys::stat_child(root.as_fd(), c".")?;

@@ -68,6 +68,8 @@ impl Capabilities {
     pub const SETGID: u64 = 1 << 6;
     /// May take any uid.
     pub const SETUID: u64 = 1 << 7;
+    /// May make and change namespaces and mounts.
+    pub const SYS_ADMIN: u64 = 1 << 21;
 
     /// The calling thread's sets.
     pub fn current() -> Result<Self, Errno> {
@@ -86,6 +88,15 @@ impl Capabilities {
             permitted: join(halves[0].permitted, halves[1].permitted),
             inheritable: join(halves[0].inheritable, halves[1].inheritable),
         })
+    }
+
+    /// Nothing but `set`, permitted and effective.
+    pub fn only(set: u64) -> Self {
+        Self {
+            effective: set,
+            permitted: set,
+            inheritable: 0,
+        }
     }
 
     /// The same sets, but only `effective` counts.

@@ -18,6 +18,8 @@ impl Errno {
     pub const EIO: Self = Self(libc::EIO);
     /// The daemon's descriptors are used up.
     pub const ENFILE: Self = Self(libc::ENFILE);
+    /// Not on this file system or mount.
+    pub const EXDEV: Self = Self(libc::EXDEV);
     /// Nothing there that could be opened.
     pub const ENXIO: Self = Self(libc::ENXIO);
     /// No such name.

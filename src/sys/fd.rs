@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io::Write;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::Errno;
@@ -102,6 +102,27 @@ impl ProcFds {
         owned(unsafe { libc::open(c"/proc/self/fd".as_ptr(), flags) }).map(Self)
     }
 
+    /// Makes a mount of its own of `/proc/self/fd` and opens that, so that not even `..` leads out
+    /// of it; `/proc` is the one this process sees and may be any process's. Needs
+    /// `CAP_SYS_ADMIN` over the mount namespace.
+    pub fn open_jailed() -> Result<Self, Errno> {
+        let jailed = Self(super::clone_tree(c"/proc/self/fd", false)?);
+        jailed.check_jail().map(|()| jailed)
+    }
+
+    /// `..` must lead nowhere, or nowhere else.
+    fn check_jail(&self) -> Result<(), Errno> {
+        let flags = libc::O_PATH | libc::O_CLOEXEC;
+        // SAFETY: the path is a NUL-terminated literal.
+        let parent = match owned(unsafe { libc::openat(self.as_raw(), c"..".as_ptr(), flags) }) {
+            Ok(parent) => super::stat(parent.as_fd(), 0, 0)?,
+            Err(_) => return Ok(()),
+        };
+        let own = super::stat(self.0.as_fd(), 0, 0)?;
+        let same = parent.raw().stx_ino == own.raw().stx_ino && parent.dev() == own.dev();
+        if same { Ok(()) } else { Err(Errno::EXDEV) }
+    }
+
     /// Opens the object behind `fd` anew with `flags` (`open(2)`; `O_CLOEXEC` is added). The magic
     /// link leads to the object itself: no name is looked up and no symlink followed.
     pub fn reopen(&self, fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
@@ -128,7 +149,6 @@ impl ProcFds {
 mod tests {
     use super::*;
     use std::fs::File;
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_cell_gives_its_descriptor_back_once() {

@@ -14,7 +14,9 @@ mod errno;
 mod fd;
 mod file;
 mod iov;
+mod mount;
 mod path;
+mod privilege;
 mod process;
 mod stat;
 
@@ -27,12 +29,18 @@ pub use file::{
     pwrite_from, seek, syncfs, truncate,
 };
 pub use iov::{GuestBuffers, Span};
+pub use mount::{MountAttributes, attach_tree, clone_tree, restrict_tree};
 pub use path::{
     chmod, chown, create_exclusive, link, make_directory, make_node, open_child, open_root,
     open_temporary, read_link, rename, set_times, symlink, unlink,
 };
+pub use privilege::{
+    clear_ambient_set, die_with_parent, drop_from_bounding_set, forbid_dumps, forgo_new_privileges,
+    has_forgone_new_privileges, leave_session_keyring, make_root_ordinary,
+};
 pub use process::{
-    NofileWish, clear_umask, ignore_induced_signals, inherit_fd, is_anonymous, peek,
-    raise_nofile_limit, set_nonblocking,
+    Fork, NofileLimit, NofileWish, clear_umask, close_all_but, close_inherited_directories,
+    end_at_once, forbid_core_files, fork, hear_of_children, ignore_induced_signals, inherit_fd,
+    is_anonymous, peek, raise_nofile_limit, report_trapped_calls, set_nonblocking,
 };
 pub use stat::{FileType, Stat, stat, stat_child};

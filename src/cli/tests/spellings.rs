@@ -487,15 +487,14 @@ fn words_without_effect_leave_a_note() {
 
 #[test]
 fn what_can_be_done_without_leaves_a_note_only_when_asked_for() {
-    let asked = config_with("--inode-file-handles=fallback --no-fail-setgroups").notes;
-    let not_asked = config_with("--inode-file-handles=never --fail-setgroups").notes;
+    let asked = config_with("--inode-file-handles=fallback").notes;
+    let not_asked = config_with("--inode-file-handles=never").notes;
 
     let texts: Vec<_> = asked.iter().map(|note| note.text.as_str()).collect();
     assert_eq!(
         texts,
         [
             "--inode-file-handles=fallback: file handles are not supported yet; inodes are kept as file descriptors",
-            "--no-fail-setgroups: supplementary groups are not dropped yet",
         ]
     );
     assert!(asked.iter().all(|note| note.level == Level::Info));

@@ -19,6 +19,21 @@ impl DaemonError {
             hint: hint.into(),
         }
     }
+
+    /// What could not be done.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Why.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
 }
 
 impl fmt::Display for DaemonError {
