@@ -43,6 +43,8 @@ impl Calls {
             pid: 1,
         };
         workload::every_operation(vm.client(), caller);
+        let channel = vm.device.connection.open_backend_channel();
+        vm.device.connection.get_features().expect("it took it");
         let (supervisor, threads) = processes(&vm.daemon);
         let Vm {
             clients,
@@ -54,6 +56,7 @@ impl Calls {
             End::Disconnect => drop((clients, device)),
             End::Signal => kill(Pid::from_raw(supervisor as i32), Signal::SIGTERM).unwrap(),
         }
+        drop(channel);
         let status = daemon.wait(Duration::from_secs(5));
         assert!(status.is_some_and(|status| status.success()), "{status:?}");
         let calls = |id| filtered_calls(&trace.path().join(format!("trace.{id}")));

@@ -33,7 +33,10 @@ pub const DAEMON: &[Row] = &[
     always("recvfrom", c::SYS_recvfrom, "the header of the next message, left in place"),
     always("recvmsg", c::SYS_recvmsg, "a message, with descriptors"),
     always("sendmsg", c::SYS_sendmsg, "a reply"),
-    when("getsockopt", c::SYS_getsockopt, &[Is(2, c::SO_DOMAIN as u64)], "is its channel a socket?"),
+    when("getsockopt", c::SYS_getsockopt, &[
+        Is(2, c::SO_DOMAIN as u64),
+        Is(2, c::SO_TYPE as u64),
+    ], "is the channel for our own requests a socket?"),
     always("shutdown", c::SYS_shutdown, "an orderly stop"),
     always("read", c::SYS_read, "which signal came"),
     #[cfg(target_arch = "x86_64")]
@@ -52,6 +55,8 @@ pub const DAEMON: &[Row] = &[
         Is(1, c::F_GETFD as u64),
     ], "duplicating a kick; not waiting for a driver's interrupt"),
     when("ioctl", c::SYS_ioctl, &[Is(1, c::FIONBIO)], "the connection waits for its messages"),
+
+    always("newfstatat", c::SYS_newfstatat, "is a kick, a call or an error descriptor an eventfd?"),
 
     // Threads.
     when("clone", c::SYS_clone, &[Bits(0, THREAD | NAMESPACES, THREAD)], "a thread"),
@@ -76,6 +81,7 @@ pub const DAEMON: &[Row] = &[
     rarely("mremap", c::SYS_mremap, "a large allocation grows"),
 
     // What depends on the machine, or on luck.
+    rarely("clock_nanosleep", c::SYS_clock_nanosleep, "no descriptor is left to turn a peer away"),
     rarely("clock_gettime", c::SYS_clock_gettime, "the time, where the clock is no vDSO's"),
     rarely("getrandom", c::SYS_getrandom, "the seed of a hash table"),
     rarely("restart_syscall", c::SYS_restart_syscall, "the kernel goes on after SIGCONT"),
