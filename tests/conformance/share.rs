@@ -38,7 +38,7 @@ impl Share {
             .args(["--queues", "2", "--daemon", DAEMON])
             .arg(&mountpoint);
         command
-            .args(["--", "--sandbox=none", "--shared-dir"])
+            .args(["--", "--shared-dir"])
             .arg(directory)
             .args(daemon_args);
         command

@@ -39,9 +39,8 @@ impl Guest {
             fs::create_dir(directory.path().join(sub)).expect("a directory in it");
         }
         fs::write(directory.path().join("outside/secret"), "untouched").expect("a sentinel");
-        let builder = Vm::builder(env!("CARGO_BIN_EXE_virtiofsd"))
-            .share(directory.path().join("share"))
-            .arg("--sandbox=none");
+        let builder =
+            Vm::builder(env!("CARGO_BIN_EXE_virtiofsd")).share(directory.path().join("share"));
         let vm = change(builder).start();
         let worker = vm.daemon.worker();
         Guest {
