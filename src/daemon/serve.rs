@@ -1,9 +1,9 @@
 //! Waiting for a front-end, serving it, and stopping.
 
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,8 +15,9 @@ use crate::device::{Backend, ConnectionEnd, SHARE_MEMORY_HINT, serve_connection}
 
 const REPORT: &str = "this is a bug: please report it";
 
-/// How long an orderly stop waits for requests that hang, on a dead network file system say.
-const STOP_PATIENCE_MS: u16 = 4000;
+/// How long each step of an orderly stop waits for requests that hang, on a dead network file
+/// system say.
+const PATIENCE_MS: u16 = 2000;
 
 /// How long to leave the socket alone when there is no descriptor left to accept with.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -58,43 +59,70 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | Interrupted | WouldBlock)
 }
 
-/// Serves the front-end on `stream` in a thread of its own; other front-ends are turned away.
+/// Serves the front-end on `stream`; others are turned away meanwhile.
 fn serve(
     stream: UnixStream,
     socket: &Socket,
     stop: &StopRequests,
     backend: Backend,
 ) -> Result<(), DaemonError> {
-    let system = |error| DaemonError::new("the connection", error, "is the system out of memory?");
-    let control = stream.try_clone().map_err(system)?;
-    // The thread's end of the pipe closes with the thread.
-    let (ended, alive) = io::pipe().map_err(system)?;
-    let connection = thread::Builder::new()
-        .name("vhost-user".to_owned())
-        .spawn(move || {
-            let _alive = alive;
-            serve_connection(stream, backend)
-        })
-        .map_err(system)?;
-    loop {
-        let sources = [ended.as_fd(), stop.as_fd(), socket.as_fd()];
+    let control = stream.try_clone().map_err(no_thread)?;
+    let connection = Task::start("vhost-user", move || serve_connection(stream, backend))?;
+    let asked_to_stop = loop {
+        let sources = [connection.ended.as_fd(), stop.as_fd(), socket.as_fd()];
         match first_ready(&sources, PollTimeout::NONE) {
-            Some(0) => {
-                let bug = |_| DaemonError::new("the connection", "its thread panicked", REPORT);
-                return report(connection.join().map_err(bug)?);
-            }
-            Some(1) => break,
+            Some(0) => break false,
+            Some(1) => break true,
             Some(_) => turn_away(socket),
             None => {}
         }
+    };
+    if asked_to_stop {
+        stop.log();
+        // Whatever the thread waits for on its socket ends now.
+        let _ = control.shutdown(std::net::Shutdown::Both);
     }
-    stop.log();
-    // Whatever the thread waits for on its socket ends now; requests on their way end first.
-    let _ = control.shutdown(std::net::Shutdown::Both);
-    if first_ready(&[ended.as_fd()], STOP_PATIENCE_MS.into()).is_none() {
-        log::warn!("some requests hang: stopping without their replies");
+    let Some((end, backend)) = connection.result_in_time()? else {
+        return Ok(());
+    };
+    // Requests on their way end before the daemon does.
+    Task::start("stop", move || drop(backend))?.result_in_time()?;
+    if asked_to_stop { Ok(()) } else { report(end) }
+}
+
+/// A thread whose end can be waited for beside other things.
+struct Task<T> {
+    thread: JoinHandle<T>,
+    /// Closes with the thread.
+    ended: PipeReader,
+}
+
+impl<T: Send + 'static> Task<T> {
+    fn start(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<Self, DaemonError> {
+        let (ended, alive) = io::pipe().map_err(no_thread)?;
+        let named = thread::Builder::new().name(name.to_owned());
+        let spawned = named.spawn(move || {
+            let _alive = alive;
+            work()
+        });
+        let thread = spawned.map_err(no_thread)?;
+        Ok(Self { thread, ended })
     }
-    Ok(())
+
+    /// The thread's result, unless requests hang that it waits for.
+    fn result_in_time(self) -> Result<Option<T>, DaemonError> {
+        let timeout = PATIENCE_MS.into();
+        if first_ready(&[self.ended.as_fd()], timeout).is_none() {
+            log::warn!("some requests hang: stopping without their replies");
+            return Ok(None);
+        }
+        let bug = |_| DaemonError::new("the daemon", "a thread panicked", REPORT);
+        self.thread.join().map(Some).map_err(bug)
+    }
+}
+
+fn no_thread(error: io::Error) -> DaemonError {
+    DaemonError::new("the connection", error, "is the system out of memory?")
 }
 
 /// Closes the connection of another front-end at once.

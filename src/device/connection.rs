@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use vhost::vhost_user::message::FrontendReq;
 use vhost::vhost_user::{BackendReqHandler, Error};
@@ -32,8 +32,8 @@ pub enum ConnectionEnd {
     Broken(Option<Message>, Error),
 }
 
-/// Obeys the front-end on `stream` until it is gone.
-pub fn serve_connection(stream: UnixStream, backend: Backend) -> ConnectionEnd {
+/// Obeys the front-end on `stream` until it is gone. Gives the device back, its queues still running.
+pub fn serve_connection(stream: UnixStream, backend: Backend) -> (ConnectionEnd, Backend) {
     let backend = Arc::new(Mutex::new(backend));
     let peek = stream.try_clone().ok();
     let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(&backend));
@@ -44,28 +44,30 @@ pub fn serve_connection(stream: UnixStream, backend: Backend) -> ConnectionEnd {
             Err(Error::Disconnected | Error::SocketBroken(_)) => break ConnectionEnd::Closed,
             // Half a message, then nothing: it died while it spoke.
             Err(Error::PartialMessage) if message.is_none() => break ConnectionEnd::Closed,
-            // It was told, so both sides can go on.
-            Err(error @ Error::ReqHandlerError(_))
-                if let Some(message) = message.filter(|message| message.wants_reply())
-                    && lock(&backend).progress().hears_refusals =>
-            {
-                crate::limited!(Warn, "refused {message}: {error}");
-            }
-            Err(error) => break ConnectionEnd::Broken(message, error),
+            Err(error) => match message {
+                // It was told, so both sides can go on.
+                Some(message) if is_refusal(&error) && message.is_acknowledged(&backend) => {
+                    crate::limited!(Warn, "refused {message}: {error}");
+                }
+                _ => break ConnectionEnd::Broken(message, error),
+            },
         }
     };
-    let mut backend = lock(&backend);
-    backend.stop();
+    drop(handler);
+    let backend = Arc::into_inner(backend).expect("the handler is gone");
+    let backend = backend.into_inner().unwrap_or_else(PoisonError::into_inner);
     let progress = backend.progress();
-    if progress.negotiated && !progress.shared_memory {
-        // Whatever it failed at in the end, this is why.
-        return ConnectionEnd::NoSharedMemory;
-    }
-    end
+    // Whatever it failed at in the end, this is why.
+    let end = match progress.negotiated && !progress.shared_memory {
+        true => ConnectionEnd::NoSharedMemory,
+        false => end,
+    };
+    (end, backend)
 }
 
-fn lock(backend: &Mutex<Backend>) -> MutexGuard<'_, Backend> {
-    backend.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whether the device refused a request that was well-formed.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::ReqHandlerError(_))
 }
 
 /// The header of a message.
@@ -89,9 +91,10 @@ impl Message {
         })
     }
 
-    /// The front-end wants to know whether its request succeeded.
-    fn wants_reply(self) -> bool {
-        self.flags & NEED_REPLY != 0
+    /// The front-end has been told whether its request succeeded.
+    fn is_acknowledged(self, backend: &Mutex<Backend>) -> bool {
+        let backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
+        self.flags & NEED_REPLY != 0 && backend.progress().hears_refusals
     }
 
     fn known(self) -> Option<FrontendReq> {
