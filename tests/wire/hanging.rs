@@ -116,30 +116,36 @@ fn f9_a_pool_goes_on_with_the_same_queue() {
 
 #[test]
 fn h5_a_signal_ends_the_daemon_while_a_request_hangs() {
+    ends_in_time(|guest| {
+        let signal = nix::sys::signal::Signal::SIGTERM;
+        guest.vm.daemon.signal(signal).unwrap();
+    });
+}
+
+#[test]
+fn h5_a_front_end_that_goes_ends_the_daemon_while_a_request_hangs() {
+    ends_in_time(|guest| {
+        let stream = guest.vm.device.connection.stream();
+        stream.shutdown(std::net::Shutdown::Both).unwrap();
+    });
+}
+
+/// Ends a daemon by `end` while a request hangs: it leaves that behind and nothing else.
+fn ends_in_time(end: impl Fn(&Guest)) {
     for pool in ["--thread-pool-size=0", "--thread-pool-size=2"] {
         let Some((mut guest, lease, _)) = hanging(|builder| builder.arg(pool)) else {
             return;
         };
         let begin = Instant::now();
 
-        guest
-            .vm
-            .daemon
-            .signal(nix::sys::signal::Signal::SIGTERM)
-            .unwrap();
+        end(&guest);
 
-        let status = guest
-            .vm
-            .daemon
-            .wait(Duration::from_secs(8))
-            .expect("it ends");
-        assert!(
-            begin.elapsed() < Duration::from_secs(6),
-            "{:?}",
-            begin.elapsed()
-        );
-        assert_eq!(status.code(), Some(0), "{}", guest.vm.daemon.last_stderr());
-        assert!(!guest.vm.daemon.socket_path().exists());
+        let daemon = &mut guest.vm.daemon;
+        let status = daemon.wait(Duration::from_secs(8)).expect("it ends");
+        let taken = begin.elapsed();
+        assert!(taken < Duration::from_secs(6), "{taken:?}");
+        assert_eq!(status.code(), Some(0), "{}", daemon.last_stderr());
+        assert!(!daemon.socket_path().exists());
         drop(lease);
     }
 }
