@@ -3,7 +3,7 @@
 use crate::lab::{Daemon, Guest, Lab, host};
 use crate::tree;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::process::Command;
 
 pub fn one_daemon_shares_a_directory(lab: &Lab) {
@@ -67,6 +67,37 @@ pub fn one_daemon_shares_a_directory(lab: &Lab) {
         "-C",
         "unpacked",
     ]));
+    daemon.ends();
+}
+
+pub fn guest_users_are_the_mapped_ids_on_the_host(lab: &Lab) {
+    let share = lab.share("mapped-ids");
+    chown(&share.path, Some(200_000), Some(300_000)).expect("chown the share");
+    let maps = ["--uid-map=:0:200000:65536:", "--gid-map=:0:300000:65536:"];
+    let daemon = Daemon::start_with(&share, &maps);
+
+    Guest::new(lab, "mapped-ids").tag("myfs", &daemon).run(
+        r#"
+        mount -t virtiofs myfs /mnt
+        echo root >/mnt/by-root
+        mkdir -m 0777 /mnt/open
+        mkdir -p /etc
+        echo user:x:1000:1001::/:/bin/sh >/etc/passwd
+        su user -c 'touch /mnt/open/by-user'
+        touch /mnt/given
+        chown 7:8 /mnt/given
+        ! chown 70000:8 /mnt/given
+        umount /mnt
+        "#,
+    );
+
+    let owner = |name: &str| {
+        let found = fs::metadata(share.path.join(name)).expect(name);
+        (found.uid() - 200_000, found.gid() - 300_000)
+    };
+    assert_eq!(owner("by-root"), (0, 0));
+    assert_eq!(owner("open/by-user"), (1000, 1001));
+    assert_eq!(owner("given"), (7, 8));
     daemon.ends();
 }
 

@@ -164,10 +164,15 @@ pub struct Daemon {
 impl Daemon {
     /// Started as users do: `--socket-path=S --shared-dir=D`.
     pub fn start(share: &Share) -> Self {
+        Self::start_with(share, &[])
+    }
+
+    /// The same with further options.
+    pub fn start_with(share: &Share, options: &[&str]) -> Self {
         let socket = socket_path(share);
         let mut option = std::ffi::OsString::from("--socket-path=");
         option.push(&socket);
-        Self::spawn(share, socket, option)
+        Self::spawn(share, socket, option, options)
     }
 
     /// Started as libvirt does: a listening socket is inherited as `--fd=N`.
@@ -177,10 +182,15 @@ impl Daemon {
         nix::fcntl::fcntl(&listener, nix::fcntl::F_SETFD(nix::fcntl::FdFlag::empty()))
             .expect("let the descriptor be inherited");
         let option = format!("--fd={}", listener.as_raw_fd());
-        Self::spawn(share, socket, option.into())
+        Self::spawn(share, socket, option.into(), &[])
     }
 
-    fn spawn(share: &Share, socket: PathBuf, socket_option: std::ffi::OsString) -> Self {
+    fn spawn(
+        share: &Share,
+        socket: PathBuf,
+        socket_option: std::ffi::OsString,
+        options: &[&str],
+    ) -> Self {
         let log = share.path.with_extension("daemon.log");
         let binary =
             std::env::var_os("VIRTIOFSD_BIN").unwrap_or(env!("CARGO_BIN_EXE_virtiofsd").into());
@@ -188,6 +198,7 @@ impl Daemon {
         shared_dir.push(&share.path);
         let process = Command::new(&binary)
             .args([socket_option, shared_dir])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).expect("create the daemon's log"))

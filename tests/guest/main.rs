@@ -42,6 +42,7 @@ macro_rules! cases {
 
 const CASES: &[Case] = cases! {
     boot::one_daemon_shares_a_directory needs Kernel;
+    boot::guest_users_are_the_mapped_ids_on_the_host needs Kernel;
     boot::two_daemons_share_under_two_tags needs Kernel;
     boot::listening_socket_is_inherited needs Kernel;
     boot::four_request_queues_work_in_parallel needs Kernel;
