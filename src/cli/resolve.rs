@@ -29,7 +29,7 @@ pub(super) fn resolve(settings: &Settings) -> Result<Config, UsageError> {
         listener: listener(settings)?,
         shared_dir,
         tag: settings.parsed(Id::Tag, tag)?,
-        thread_pool_size: settings.parsed(Id::ThreadPoolSize, number)?.unwrap_or(0),
+        thread_pool_size: settings.parsed(Id::ThreadPoolSize, pool_size)?.unwrap_or(0),
         rlimit_nofile: nofile_limit(settings)?,
         log: log(settings)?,
         cache: cache(settings)?,
@@ -239,6 +239,16 @@ fn fd(text: &str) -> Result<RawFd, BadValue> {
 fn number<T: FromStr>(text: &str) -> Result<T, BadValue> {
     text.parse()
         .map_err(|_| BadValue::new("is not a number", "use a whole number, 0 or more"))
+}
+
+/// More threads than this would only wait for each other.
+fn pool_size(text: &str) -> Result<usize, BadValue> {
+    const MAX: usize = 1024;
+    let size = number(text)?;
+    match size {
+        0..=MAX => Ok(size),
+        _ => Err(BadValue::new("is too many threads", "use 1024 at most")),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, BadValue> {

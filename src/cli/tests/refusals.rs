@@ -123,6 +123,12 @@ const BAD_VALUES: &[Refusal] = &[
         "whole number",
     ),
     (
+        "--thread-pool-size=1025",
+        "--thread-pool-size=1025",
+        "too many threads",
+        "1024",
+    ),
+    (
         "--rlimit-nofile=1e6",
         "--rlimit-nofile=1e6",
         "not a number",
