@@ -261,6 +261,41 @@ pub fn all() -> Vec<Environment> {
     ]
 }
 
+/// Kernels that lack what newer ones have, in the modes that use it.
+pub fn old_kernels() -> Vec<Environment> {
+    // The tracer makes a call fail by turning it into none, which a seccomp filter would refuse.
+    let modes = ["namespace", "pivot_root", "chroot", "none"].map(|mode| {
+        let sandbox = format!("--sandbox={mode}");
+        Environment::root(mode, &[&sandbox, "--seccomp=none"])
+    });
+    let lacking = [
+        (
+            "Linux 5.4",
+            "openat2 mount_setattr close_range landlock_create_ruleset faccessat2",
+        ),
+        (
+            "Linux 4.18",
+            "openat2 mount_setattr close_range landlock_create_ruleset faccessat2 open_tree \
+             move_mount clone3",
+        ),
+    ];
+    let of = |mode: &Environment, (kernel, calls): (&str, &str)| {
+        let calls = calls.split_whitespace().collect::<Vec<_>>().join(",");
+        // Traced, and with every one of these calls made to fail as if it were unknown.
+        let strace =
+            format!("strace -f -qq -o /dev/null -e trace={calls} -e inject={calls}:error=ENOSYS");
+        Environment {
+            name: format!("{kernel}, {}", mode.name),
+            ..mode.clone()
+        }
+        .outside(&strace)
+    };
+    lacking
+        .into_iter()
+        .flat_map(|kernel| modes.iter().map(move |mode| of(mode, kernel)))
+        .collect()
+}
+
 /// The capabilities that Docker gives the root of a container.
 pub const DOCKER: &str = "setpriv --bounding-set \
     -all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\

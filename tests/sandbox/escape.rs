@@ -13,7 +13,12 @@ use crate::environment::{self, Environment, Place};
 /// Runs `attack` in every environment, and checks that nothing outside was touched and the same
 /// process still serves.
 fn in_every_environment(attack: impl Fn(&mut Vm, &Place)) {
-    for environment in environment::all() {
+    in_each_of(environment::all(), attack);
+}
+
+/// As `in_every_environment`, in these.
+fn in_each_of(environments: Vec<Environment>, attack: impl Fn(&mut Vm, &Place)) {
+    for environment in environments {
         let place = environment.prepare();
         let before = place.sentinel();
         let mut vm = place.vm().request_queues(2).start();
@@ -63,6 +68,10 @@ const BY_NAME: &[Operation] = &[
 
 #[test]
 fn d1_d2_d3_d4_a_name_is_one_component() {
+    in_every_environment(try_names);
+}
+
+fn try_names(vm: &mut Vm, place: &Place) {
     let names = [
         "..",
         ".",
@@ -76,17 +85,15 @@ fn d1_d2_d3_d4_a_name_is_one_component() {
         "/",
         "dir/..",
     ];
-    in_every_environment(|vm, place| {
-        fs::write(place.share().join("file"), "").unwrap();
-        fs::create_dir(place.share().join("dir")).unwrap();
-        for (operation, run) in BY_NAME {
-            for name in names {
-                let outcome = run(vm.client(), name);
-                assert_eq!(outcome, Err(libc::EINVAL), "{operation} {name}");
-            }
+    fs::write(place.share().join("file"), "").unwrap();
+    fs::create_dir(place.share().join("dir")).unwrap();
+    for (operation, run) in BY_NAME {
+        for name in names {
+            let outcome = run(vm.client(), name);
+            assert_eq!(outcome, Err(libc::EINVAL), "{operation} {name}");
         }
-        assert_eq!(list(&place.share()), ["dir", "file"]);
-    });
+    }
+    assert_eq!(list(&place.share()), ["dir", "file"]);
 }
 
 fn list(directory: &Path) -> Vec<String> {
@@ -98,8 +105,20 @@ fn list(directory: &Path) -> Vec<String> {
     names
 }
 
+/// Without openat2(2) and what else newer kernels have, the daemon does with what there is.
+#[test]
+fn d5_g18_an_old_kernel_is_no_way_out_either() {
+    for attack in [try_names, try_symlinks, try_special_files] {
+        in_each_of(environment::old_kernels(), attack);
+    }
+}
+
 #[test]
 fn d10_d11_symlinks_are_never_followed() {
+    in_every_environment(try_symlinks);
+}
+
+fn try_symlinks(vm: &mut Vm, place: &Place) {
     let targets = [
         "/etc/passwd",
         "../secret",
@@ -110,69 +129,69 @@ fn d10_d11_symlinks_are_never_followed() {
         "loop",
         "../new",
     ];
-    in_every_environment(|vm, place| {
-        let client = vm.client();
-        for target in targets {
-            let _ = fs::remove_file(place.share().join("loop"));
-            symlink(target, place.share().join("loop")).unwrap();
+    let client = vm.client();
+    for target in targets {
+        let _ = fs::remove_file(place.share().join("loop"));
+        symlink(target, place.share().join("loop")).unwrap();
 
-            let link = client.lookup(ROOT_ID, "loop").expect("the link itself");
-            let node = link.nodeid;
-            assert_eq!(link.attr.mode & libc::S_IFMT, libc::S_IFLNK, "{target}");
-            assert_eq!(client.readlink(node).unwrap(), target.as_bytes());
-            assert_eq!(client.open(node, libc::O_RDONLY).unwrap_err(), libc::ELOOP);
-            assert!(client.opendir(node).is_err(), "{target}");
-            assert_eq!(client.lookup(node, "x").unwrap_err(), libc::ENOTDIR);
-            assert_eq!(client.mkdir(node, "x", 0o755).unwrap_err(), libc::ENOTDIR);
-            assert!(client.truncate(node, 0).is_err(), "{target}");
-            assert!(client.chmod(node, 0o777).is_err(), "{target}");
-            for flags in [libc::O_RDWR, libc::O_RDWR | libc::O_EXCL] {
-                let made = client.create(ROOT_ID, "loop", flags, 0o644);
-                let errno = made.expect_err(target);
-                assert!(
-                    [libc::EEXIST, libc::ELOOP].contains(&errno),
-                    "{target}: {errno}"
-                );
-            }
+        let link = client.lookup(ROOT_ID, "loop").expect("the link itself");
+        let node = link.nodeid;
+        assert_eq!(link.attr.mode & libc::S_IFMT, libc::S_IFLNK, "{target}");
+        assert_eq!(client.readlink(node).unwrap(), target.as_bytes());
+        assert_eq!(client.open(node, libc::O_RDONLY).unwrap_err(), libc::ELOOP);
+        assert!(client.opendir(node).is_err(), "{target}");
+        assert_eq!(client.lookup(node, "x").unwrap_err(), libc::ENOTDIR);
+        assert_eq!(client.mkdir(node, "x", 0o755).unwrap_err(), libc::ENOTDIR);
+        assert!(client.truncate(node, 0).is_err(), "{target}");
+        assert!(client.chmod(node, 0o777).is_err(), "{target}");
+        for flags in [libc::O_RDWR, libc::O_RDWR | libc::O_EXCL] {
+            let made = client.create(ROOT_ID, "loop", flags, 0o644);
+            let errno = made.expect_err(target);
+            assert!(
+                [libc::EEXIST, libc::ELOOP].contains(&errno),
+                "{target}: {errno}"
+            );
         }
-    });
+    }
 }
 
 #[test]
 fn d6_d7_d8_what_is_no_file_is_never_opened() {
-    in_every_environment(|vm, place| {
-        let client = vm.client();
-        let kinds = [
-            (libc::S_IFIFO, 0),
-            (libc::S_IFSOCK, 0),
-            (libc::S_IFCHR, 0x0101),
-            (libc::S_IFBLK, 0x0700),
-        ];
-        for (number, (kind, device)) in kinds.into_iter().enumerate() {
-            let name = format!("special{number}");
-            // A user namespace has no right to make devices: nothing to open then.
-            let Ok(made) = client.mknod(ROOT_ID, &name, kind | 0o666, device) else {
-                assert!(kind != libc::S_IFIFO && kind != libc::S_IFSOCK);
-                continue;
-            };
-            let begin = Instant::now();
-            for flags in [
-                libc::O_RDONLY,
-                libc::O_WRONLY,
-                libc::O_RDWR | libc::O_NONBLOCK,
-            ] {
-                assert!(client.open(made.nodeid, flags).is_err(), "{kind:o}");
-            }
-            assert!(client.truncate(made.nodeid, 0).is_err(), "{kind:o}");
-            assert!(client.create(ROOT_ID, &name, libc::O_RDWR, 0o644).is_err());
-            assert!(begin.elapsed() < Duration::from_secs(1), "it waited");
-            client.chmod(made.nodeid, 0o600).expect("chmod");
-            let path = place.share().join(&name);
-            let found = path.symlink_metadata().unwrap();
-            assert!(!found.file_type().is_file(), "{name}");
-            client.unlink(ROOT_ID, &name).expect("unlink");
+    in_every_environment(try_special_files);
+}
+
+fn try_special_files(vm: &mut Vm, place: &Place) {
+    let client = vm.client();
+    let kinds = [
+        (libc::S_IFIFO, 0),
+        (libc::S_IFSOCK, 0),
+        (libc::S_IFCHR, 0x0101),
+        (libc::S_IFBLK, 0x0700),
+    ];
+    for (number, (kind, device)) in kinds.into_iter().enumerate() {
+        let name = format!("special{number}");
+        // A user namespace has no right to make devices: nothing to open then.
+        let Ok(made) = client.mknod(ROOT_ID, &name, kind | 0o666, device) else {
+            assert!(kind != libc::S_IFIFO && kind != libc::S_IFSOCK);
+            continue;
+        };
+        let begin = Instant::now();
+        for flags in [
+            libc::O_RDONLY,
+            libc::O_WRONLY,
+            libc::O_RDWR | libc::O_NONBLOCK,
+        ] {
+            assert!(client.open(made.nodeid, flags).is_err(), "{kind:o}");
         }
-    });
+        assert!(client.truncate(made.nodeid, 0).is_err(), "{kind:o}");
+        assert!(client.create(ROOT_ID, &name, libc::O_RDWR, 0o644).is_err());
+        assert!(begin.elapsed() < Duration::from_secs(1), "it waited");
+        client.chmod(made.nodeid, 0o600).expect("chmod");
+        let path = place.share().join(&name);
+        let found = path.symlink_metadata().unwrap();
+        assert!(!found.file_type().is_file(), "{name}");
+        client.unlink(ROOT_ID, &name).expect("unlink");
+    }
 }
 
 #[test]
