@@ -1,5 +1,6 @@
 //! The pid file: who serves this socket, and a lock so that it is one only.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,13 +16,13 @@ use super::DaemonError;
 #[derive(Debug)]
 pub struct PidFile {
     directory: OwnedFd,
-    name: String,
+    name: OsString,
     file: Flock<File>,
 }
 
 impl PidFile {
     /// Creates or takes over `name` in `directory`; `shown` is what to call it.
-    pub fn create(directory: OwnedFd, name: String, shown: &str) -> Result<Self, DaemonError> {
+    pub fn create(directory: OwnedFd, name: OsString, shown: &str) -> Result<Self, DaemonError> {
         let failed = |cause: &dyn std::fmt::Display| {
             let hint = "the directory of the socket must be writable, and its .pid file our own";
             DaemonError::new(shown, cause, hint)
@@ -30,7 +31,8 @@ impl PidFile {
         // A FIFO in its place must not make us wait.
         let flags = flags | OFlag::O_NONBLOCK;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let fd = openat(&directory, name.as_str(), flags, mode).map_err(|errno| failed(&errno))?;
+        let fd =
+            openat(&directory, name.as_os_str(), flags, mode).map_err(|errno| failed(&errno))?;
         let file = File::from(fd);
         let metadata = file.metadata().map_err(|error| failed(&error))?;
         let ours = metadata.is_file()
@@ -67,7 +69,7 @@ impl PidFile {
         };
         fstatat(
             self.directory.as_fd(),
-            self.name.as_str(),
+            self.name.as_os_str(),
             AtFlags::AT_SYMLINK_NOFOLLOW,
         )
         .is_ok_and(|found| (found.st_dev, found.st_ino) == (ours.dev(), ours.ino()))
@@ -79,7 +81,7 @@ impl Drop for PidFile {
         if self.is_in_place() {
             let _ = unlinkat(
                 &self.directory,
-                self.name.as_str(),
+                self.name.as_os_str(),
                 UnlinkatFlags::NoRemoveDir,
             );
         }

@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, umask};
-use nix::unistd::{Gid, Group, UnlinkatFlags, fchownat, unlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, umask};
+use nix::unistd::{Gid, Group, UnlinkatFlags, unlinkat};
 
 use super::DaemonError;
 use super::pidfile::PidFile;
@@ -37,10 +37,13 @@ impl Traces {
         std::mem::forget(self);
     }
 
-    /// The owner of the directory they are in.
+    /// The owner of the directory they are in, if this process still sees it under the same number
+    /// and it means somebody: in a user namespace it may mean somebody else, or "nobody you know".
     pub fn directory_owner(&self) -> Option<u32> {
-        let found = nix::sys::stat::fstat(&self.bound.directory).ok()?;
-        Some(found.st_uid)
+        /// What `/proc/sys/kernel/overflowuid` says unless somebody changed it (`proc(5)`).
+        const OVERFLOW_UID: u32 = 65_534;
+        let now = owner_of(&self.bound.directory).ok()?;
+        (now == self.bound.directory_owner && now != OVERFLOW_UID).then_some(now)
     }
 }
 
@@ -48,8 +51,14 @@ impl Traces {
 #[derive(Debug)]
 struct Bound {
     directory: OwnedFd,
+    /// When the name was made.
+    directory_owner: u32,
     name: OsString,
     identity: (u64, u64),
+}
+
+fn owner_of(directory: &OwnedFd) -> nix::Result<u32> {
+    Ok(fstat(directory)?.st_uid)
 }
 
 /// The error of a socket that cannot be listened on.
@@ -121,23 +130,18 @@ fn create(path: &Path, group: Option<&str>) -> Result<(UnixListener, Traces), Da
     let pid_dir = directory
         .try_clone()
         .map_err(|error| failed(&error, hint))?;
-    let pid_name = format!("{}.pid", name.to_string_lossy());
+    let mut pid_name = name.to_owned();
+    pid_name.push(".pid");
     let pid_file = PidFile::create(pid_dir, pid_name, &format!("{shown}.pid"))?;
     remove_stale(&directory, name, path)
         .map_err(|cause| failed(&cause, "remove it, or use another socket path"))?;
-    let listener =
-        bind(path, &directory, name, gid.is_some()).map_err(|error| failed(&error, hint))?;
-    if let Some(gid) = gid {
-        fchownat(
-            &directory,
-            name,
-            None,
-            Some(gid),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        )
-        .map_err(|errno| failed(&errno, "the daemon's user must be in --socket-group"))?;
-    }
+    let listener = bind(path, &directory, name).map_err(|error| failed(&error, hint))?;
     let bound = Bound::new(directory, name).map_err(|errno| failed(&errno, hint))?;
+    if let Some(gid) = gid {
+        bound
+            .open_to_group(gid)
+            .map_err(|errno| failed(&errno, "the daemon's user must be in --socket-group"))?;
+    }
     let traces = Traces {
         bound,
         _pid_file: pid_file,
@@ -182,25 +186,55 @@ fn remove_stale(directory: &OwnedFd, name: &OsStr, path: &Path) -> Result<(), St
 /// would end a daemon that serves its first connection only.
 fn is_listened_on(path: &Path) -> bool {
     /// `__SO_ACCEPTCON` in the flags column: the socket listens.
-    const LISTENS: &str = "00010000";
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    const LISTENS: &[u8] = b"00010000";
+    let ours = real_place(path);
     let Ok(sockets) = std::fs::read("/proc/net/unix") else {
         return false;
     };
-    sockets.split(|&byte| byte == b'\n').any(|line| {
-        let line = String::from_utf8_lossy(line);
-        let mut fields = line.split_ascii_whitespace();
-        let listens = fields.nth(3) == Some(LISTENS);
-        let bound_to = fields.nth(3).map(Path::new);
-        listens && bound_to.is_some_and(|bound| bound == path || bound == absolute)
+    let mut lines = sockets.split(|&byte| byte == b'\n');
+    lines.any(|line| {
+        // Num RefCount Protocol Flags Type St Inode, then the path, which may have blanks in it.
+        let columns = columns(line, 7);
+        let listens = columns.get(3) == Some(&LISTENS);
+        let bound_to = columns
+            .last()
+            .map(|path| Path::new(OsStr::from_bytes(path)));
+        listens && ours.is_some() && bound_to.and_then(real_place) == ours
     })
 }
 
-/// Binds and listens. Only the owner may connect, or the group too.
-fn bind(path: &Path, directory: &OwnedFd, name: &OsStr, group: bool) -> io::Result<UnixListener> {
+/// The first `count` columns of a line, and as the last one whatever is behind them.
+fn columns(line: &[u8], count: usize) -> Vec<&[u8]> {
+    let mut rest = line;
+    let mut columns = Vec::new();
+    for _ in 0..count {
+        rest = rest.trim_ascii_start();
+        let end = rest.iter().position(|&byte| byte == b' ');
+        let (column, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        columns.push(column);
+        rest = behind;
+    }
+    columns.push(rest.strip_prefix(b" ").unwrap_or(rest));
+    columns
+}
+
+/// A name in the directory that its path really leads to.
+fn real_place(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    Some(
+        absolute
+            .parent()?
+            .canonicalize()
+            .ok()?
+            .join(absolute.file_name()?),
+    )
+}
+
+/// Binds and listens. Only the owner may connect.
+fn bind(path: &Path, directory: &OwnedFd, name: &OsStr) -> io::Result<UnixListener> {
     /// Longest path that a socket address has room for (`unix(7)`).
     const PATH_MAX: usize = 107;
-    let previous = umask(Mode::from_bits_truncate(if group { 0o117 } else { 0o177 }));
+    let previous = umask(Mode::from_bits_truncate(0o177));
     let listener = if path.as_os_str().len() <= PATH_MAX {
         UnixListener::bind(path)
     } else {
@@ -220,10 +254,21 @@ impl Bound {
     fn new(directory: OwnedFd, name: &OsStr) -> nix::Result<Self> {
         let found = look_at(&directory, name)?;
         Ok(Self {
+            directory_owner: owner_of(&directory)?,
             directory,
             name: name.to_owned(),
             identity: (found.st_dev, found.st_ino),
         })
+    }
+}
+
+impl Bound {
+    /// Lets the members of a group connect too; the socket itself, whatever is put in its place.
+    fn open_to_group(&self, gid: Gid) -> Result<(), sys::Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let socket = openat(&self.directory, self.name.as_os_str(), flags, Mode::empty())?;
+        sys::chown(socket.as_fd(), None, Some(gid.as_raw()))?;
+        sys::chmod(&sys::ProcFds::open()?, socket.as_fd(), 0o660)
     }
 }
 

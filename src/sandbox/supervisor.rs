@@ -55,8 +55,11 @@ impl Supervisor {
     /// without capabilities not even root may do so in a directory of somebody else's.
     pub fn supervise(mut self, files_of: Option<u32>) -> Result<ExitCode, DaemonError> {
         let signals = signals()?;
-        give_up_privileges(files_of)?;
-        seccomp::install(self.seccomp, seccomp::SUPERVISOR)?;
+        let confined = give_up_privileges(files_of)
+            .and_then(|()| seccomp::install(self.seccomp, seccomp::SUPERVISOR));
+        if let Err(error) = confined {
+            return self.end_with(error);
+        }
         loop {
             if let Some(status) = self.status()? {
                 return Ok(status);
@@ -65,6 +68,15 @@ impl Supervisor {
                 log::info!("{signal}: stopping");
                 self.lifeline = None;
             }
+        }
+    }
+
+    /// Has the child stop for an error that it most likely had as well: then it has told so.
+    fn end_with(mut self, error: DaemonError) -> Result<ExitCode, DaemonError> {
+        self.lifeline = None;
+        match waitpid(self.child, None).map_err(failed)? {
+            WaitStatus::Exited(_, status) if status != 0 => Ok(ExitCode::from(status as u8)),
+            _ => Err(error),
         }
     }
 

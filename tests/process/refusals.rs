@@ -93,6 +93,17 @@ fn a_socket_needs_a_directory() {
 }
 
 #[test]
+fn a_limit_of_files_that_nothing_can_be_done_with_is_refused() {
+    let place = Place::new();
+    for limit in ["1", "5", "63"] {
+        let option = format!("--rlimit-nofile={limit}");
+        let ended = Running::start(place.command().arg(option)).end();
+        ended.assert_failed(&["--rlimit-nofile", "too few"]);
+    }
+    place.assert_clean();
+}
+
+#[test]
 fn an_unknown_socket_group_is_named() {
     let place = Place::new();
     let ended = Running::start(place.command().arg("--socket-group=no-such-group")).end();

@@ -1,8 +1,10 @@
 //! Start-up, and the files that are there meanwhile.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -126,6 +128,46 @@ fn g9_a_live_socket_is_left_alone() {
     assert!(listener.accept().is_err(), "nobody even connected");
     assert!(UnixStream::connect(place.socket()).is_ok());
     assert!(!place.pid_file().exists());
+}
+
+#[test]
+fn g9_a_live_socket_is_left_alone_by_whatever_path_it_is_reached() {
+    let place = Place::new();
+    fs::create_dir(place.path("run time")).unwrap();
+    symlink("run time", place.path("link")).unwrap();
+    let _listener = UnixListener::bind(place.path("link/live socket")).unwrap();
+    for directory in ["run time", "link"] {
+        let mut command = virtiofsd(&place.path("share"));
+        let socket = place.path(directory).join("live socket");
+        command.arg("--socket-path").arg(&socket);
+
+        let ended = Running::start(&mut command).end();
+
+        ended.assert_failed(&["live socket", "listens"]);
+        assert!(UnixStream::connect(&socket).is_ok(), "{directory}");
+    }
+}
+
+#[test]
+fn names_that_are_no_text_have_pid_files_of_their_own() {
+    let place = Place::new();
+    let names = [b"\xff", b"\xfe"].map(|name| OsStr::from_bytes(name));
+    let daemons = names.map(|name| {
+        let mut command = virtiofsd(&place.path("share"));
+        command.arg("--socket-path").arg(place.path("").join(name));
+        Running::ready(&mut command)
+    });
+    for (name, daemon) in names.iter().zip(&daemons) {
+        let mut pid_file = name.to_os_string();
+        pid_file.push(".pid");
+        let pid = fs::read_to_string(place.path("").join(pid_file)).unwrap();
+        assert_eq!(pid.trim(), daemon.pid().to_string());
+    }
+    for daemon in daemons {
+        daemon.signal(Signal::SIGTERM);
+        assert_eq!(daemon.end().code, Some(0));
+    }
+    place.assert_clean();
 }
 
 /// What it is, and how it comes to be in the way.

@@ -152,6 +152,15 @@ impl Place {
         Daemon::builder(&self.script).share(share).args(&self.args)
     }
 
+    /// Starts the daemon on this socket, with nobody's help.
+    pub fn by_hand(&self, socket: &Path) -> std::process::Child {
+        let mut command = Command::new(&self.script);
+        command.arg("--socket-path").arg(socket);
+        command.arg("--shared-dir").arg(self.share());
+        command.args(&self.args).stderr(std::process::Stdio::null());
+        command.spawn().expect("it starts")
+    }
+
     /// What the outside holds, for comparison: paths, modes, contents; the share left out.
     pub fn sentinel(&self) -> Vec<(PathBuf, u32, String)> {
         let mut found = Vec::new();

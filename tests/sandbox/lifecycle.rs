@@ -68,6 +68,44 @@ fn g11_signals_to_the_process_that_was_started_stop_it_in_order() {
     }
 }
 
+/// The supervisor of another user namespace removes what is in somebody else's directory, as anybody
+/// may there with what is his own.
+#[test]
+fn g11_a_stop_is_orderly_in_a_directory_that_belongs_to_no_mapped_user() {
+    let everybody = tempfile::TempDir::with_prefix("everybody-").unwrap();
+    fs::set_permissions(
+        everybody.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o1777),
+    )
+    .unwrap();
+    for environment in environment::all() {
+        let place = environment.prepare();
+        let socket = everybody.path().join("socket");
+        let pid_file = everybody.path().join("socket.pid");
+        let mut started = place.by_hand(&socket);
+        while !socket.exists() {
+            assert!(
+                started.try_wait().unwrap().is_none(),
+                "{}",
+                environment.name
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+
+        let pid = fs::read_to_string(&pid_file).expect("a pid file");
+        let pid = Pid::from_raw(pid.trim().parse().unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+
+        assert_eq!(
+            started.wait().unwrap().code(),
+            Some(0),
+            "{}",
+            environment.name
+        );
+        assert_clean(&socket, &pid_file, &environment.name);
+    }
+}
+
 #[test]
 fn g11_a_stop_while_a_guest_is_served_is_orderly_too() {
     for environment in environment::all() {
