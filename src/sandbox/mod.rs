@@ -1,8 +1,8 @@
 //! Leaving the host behind.
 //!
-//! [`Sandbox::separate`] comes first: in mode `namespace` it makes the namespaces that a process
-//! can only be born into, and forks. [`Sandbox::enter`] then does the rest, in the process that
-//! will serve the guest, before it has any thread. Both read as the list of steps; each step and
+//! [`Sandbox::separate`] comes first: it forks, in mode `namespace` into the namespaces that a
+//! process can only be born into. [`Sandbox::enter`] then does the rest, in the process that will
+//! serve the guest, before it has any thread. Both read as the list of steps; each step and
 //! what the kernel demands of its place in the order is explained where it is implemented.
 //! `docs/sandbox.md` says the same for administrators.
 //!
@@ -48,8 +48,6 @@ pub enum Side {
     /// The one that will serve the guest. Its end of the lifeline is readable (at its end) once
     /// the supervisor wants it to stop, or is gone.
     Child(PipeReader),
-    /// There is only this one.
-    Alone,
 }
 
 /// The way to the shared directory from within the sandbox.
@@ -69,14 +67,12 @@ impl Sandbox<'_> {
         self.config.mode.unwrap_or(SandboxMode::Namespace)
     }
 
-    /// Mode `namespace`: makes the user namespace (unless root) and the pid namespace, and forks
-    /// the process that lives in them. Other modes fork only when there is something to remove in
-    /// the end (`has_traces`): from within the sandbox there will be no way to it.
-    pub fn separate(&self, has_traces: bool) -> Result<Side, DaemonError> {
+    /// Forks the process that will serve, in every mode: what the launcher left open stays with the
+    /// one that was started, and from within the sandbox there will be no way to what is to be
+    /// removed in the end. Mode `namespace` first makes the user namespace (unless root) and the
+    /// pid namespace that the new process lives in.
+    pub fn separate(&self) -> Result<Side, DaemonError> {
         let namespaces = self.mode() == SandboxMode::Namespace;
-        if !namespaces && !has_traces {
-            return Ok(Side::Alone);
-        }
         let user_namespace = match namespaces {
             true => UserNamespace::wanted(self.config)?,
             false => None,
