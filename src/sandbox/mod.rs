@@ -115,7 +115,7 @@ impl Sandbox<'_> {
         sys::clear_umask();
         capabilities::keep_only(&self.needed_capabilities(ids))?;
         capabilities::forgo_the_rest()?;
-        landlock::confine_to(&root);
+        landlock::confine_to(&root, &proc);
         seccomp::install(self.seccomp_action(), seccomp::DAEMON)?;
         Ok(Place {
             root,
@@ -140,24 +140,35 @@ impl Sandbox<'_> {
     }
 
     fn pivot_into_share(&self) -> Result<(OwnedFd, ProcFds), DaemonError> {
+        let proc = self.stand_in_private_mounts()?;
+        mounts::pivot_root()?;
+        Ok((mounts::open_root()?, proc))
+    }
+
+    fn stand_in_private_mounts(&self) -> Result<ProcFds, DaemonError> {
         mounts::stop_propagating()?;
         let proc = mounts::jailed_proc()?;
         mounts::stand_in_private_tree(self.readonly)?;
-        mounts::pivot_root()?;
-        Ok((mounts::open_root()?, proc))
+        Ok(proc)
     }
 
     /// As far as `pivot_root` where the process has the right to; else the root changes and
     /// nothing more.
     fn enter_chroot(&self, share: &OwnedFd) -> Result<(OwnedFd, ProcFds), DaemonError> {
         mounts::stand_in(share)?;
-        let proc = if namespace::unshare_mounts().is_ok() {
-            mounts::stop_propagating()?;
-            let proc = mounts::jailed_proc()?;
-            mounts::stand_in_private_tree(self.readonly)?;
-            proc
-        } else {
-            mounts::plain_proc()?
+        // Before anything can be mounted over it.
+        let plain = mounts::plain_proc();
+        let private = namespace::unshare_mounts().and_then(|()| self.stand_in_private_mounts());
+        let proc = match private {
+            Ok(proc) => proc,
+            Err(error) => {
+                log::warn!(
+                    "no mounts of our own: {}: {}: the share is only the root directory",
+                    error.what(),
+                    error.cause()
+                );
+                plain?
+            }
         };
         chroot::change_root()?;
         Ok((mounts::open_root()?, proc))
