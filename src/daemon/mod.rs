@@ -73,6 +73,7 @@ fn sandbox(config: &Config) -> Sandbox<'_> {
         config: &config.sandbox,
         readonly: config.features.readonly,
         xattr: config.features.xattr,
+        syslog: config.log.syslog,
     }
 }
 

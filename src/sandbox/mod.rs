@@ -38,6 +38,8 @@ pub struct Sandbox<'a> {
     pub readonly: bool,
     /// Extended attributes are offered, file capabilities among them.
     pub xattr: bool,
+    /// Log lines go to syslog.
+    pub syslog: bool,
 }
 
 /// Which process this is after [`Sandbox::separate`].
@@ -116,7 +118,7 @@ impl Sandbox<'_> {
         capabilities::keep_only(&self.needed_capabilities(ids))?;
         capabilities::forgo_the_rest()?;
         landlock::confine_to(&root, &proc);
-        seccomp::install(self.seccomp_action(), seccomp::DAEMON)?;
+        seccomp::install(self.seccomp_action(), &self.allowed_calls())?;
         Ok(Place {
             root,
             proc,
@@ -187,6 +189,13 @@ impl Sandbox<'_> {
             readonly: self.readonly,
             xattr: self.xattr,
             changes: &self.config.modcaps,
+        }
+    }
+
+    fn allowed_calls(&self) -> Vec<seccomp::Row> {
+        match self.syslog {
+            true => [seccomp::DAEMON, seccomp::SYSLOG].concat(),
+            false => seccomp::DAEMON.to_vec(),
         }
     }
 
