@@ -36,7 +36,7 @@ pub fn run(config: &Config) -> Result<ExitCode, DaemonError> {
     let (socket, traces) = Socket::listen(&config.listener)?;
     let share = open_share(&config.shared_dir)?;
     let sandbox = sandbox(config);
-    let stop = match sandbox.separate(traces.is_some())? {
+    let stop = match sandbox.separate()? {
         Side::Supervisor(supervisor) => {
             drop((socket, share));
             let files_of = traces.as_ref().and_then(|traces| traces.directory_owner());
@@ -49,9 +49,9 @@ pub fn run(config: &Config) -> Result<ExitCode, DaemonError> {
             }
             let ours = [socket.as_fd(), share.as_fd(), lifeline.as_fd()];
             close_all_but(ours.iter().map(AsRawFd::as_raw_fd).chain(log_fd))?;
-            StopRequests::listen(Some(lifeline))?
+            replace_standard_streams()?;
+            StopRequests::listen(lifeline)?
         }
-        Side::Alone => StopRequests::listen(None)?,
     };
     let place = sandbox.enter(share)?;
     let backend = build_device(config, place, fd_limit)?;
@@ -73,6 +73,7 @@ fn sandbox(config: &Config) -> Sandbox<'_> {
         config: &config.sandbox,
         readonly: config.features.readonly,
         xattr: config.features.xattr,
+        syslog: config.log.syslog,
     }
 }
 
@@ -80,6 +81,13 @@ fn close_all_but(keep: impl Iterator<Item = i32>) -> Result<(), DaemonError> {
     sys::close_all_but(keep.collect()).map_err(|errno| {
         let hint = "this is a bug: please report it";
         DaemonError::new("closing inherited files", errno, hint)
+    })
+}
+
+fn replace_standard_streams() -> Result<(), DaemonError> {
+    sys::replace_standard_streams().map_err(|errno| {
+        let hint = "the daemon needs it in place of its standard input";
+        DaemonError::new("/dev/null", errno, hint)
     })
 }
 

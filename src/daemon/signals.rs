@@ -10,12 +10,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::DaemonError;
 use crate::sys;
 
-/// SIGTERM, SIGINT and SIGHUP, and the supervisor's wish where there is one, as a descriptor to
-/// wait for.
+/// SIGTERM, SIGINT and SIGHUP, and the supervisor's wish, as a descriptor to wait for.
 #[derive(Debug)]
 pub struct StopRequests {
     signals: SignalFd,
-    lifeline: Option<PipeReader>,
+    _lifeline: PipeReader,
     either: Epoll,
 }
 
@@ -38,32 +37,28 @@ fn failed(errno: impl ToString) -> DaemonError {
 
 impl StopRequests {
     /// Those of the calling process: what is opened here tells another process nothing.
-    pub fn listen(lifeline: Option<PipeReader>) -> Result<Self, DaemonError> {
+    pub fn listen(lifeline: PipeReader) -> Result<Self, DaemonError> {
         Self::try_listen(lifeline).map_err(failed)
     }
 
-    fn try_listen(lifeline: Option<PipeReader>) -> nix::Result<Self> {
+    fn try_listen(lifeline: PipeReader) -> nix::Result<Self> {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&stop_signals(), flags)?;
         let either = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         either.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-        if let Some(lifeline) = &lifeline {
-            // Nothing is ever written to it: it is ready when its other end is closed.
-            either.add(lifeline, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
-        }
+        // Nothing is ever written to it: it is ready when its other end is closed.
+        either.add(&lifeline, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
         Ok(Self {
             signals,
-            lifeline,
+            _lifeline: lifeline,
             either,
         })
     }
 
-    /// Says in the log which signal came; the supervisor says so itself.
+    /// Says in the log that the daemon stops; the supervisor says why.
     pub fn log(&self) {
-        let number = self.signals.read_signal().ok().flatten();
-        let number = number.map(|info| info.ssi_signo as i32);
-        match number.and_then(|number| Signal::try_from(number).ok()) {
-            Some(signal) if self.lifeline.is_none() => log::info!("{signal}: stopping"),
+        match self.signals.read_signal() {
+            Ok(Some(info)) => log::debug!("signal {}: stopping", info.ssi_signo),
             _ => log::debug!("stopping"),
         }
     }

@@ -5,8 +5,9 @@ use nix::unistd::{chdir, chroot};
 
 use crate::error::DaemonError;
 
-/// Makes the working directory the root. No descriptor of a directory outside is open by now:
-/// with one the root could be left again, and so it could if `CAP_SYS_CHROOT` were kept.
+/// Makes the working directory the root. With a descriptor of a directory outside the root could be
+/// left again, and so it could if `CAP_SYS_CHROOT` were kept. Where no mount could be made there is
+/// one, `/proc/self/fd`: then Landlock has to stand before it.
 pub(super) fn change_root() -> Result<(), DaemonError> {
     chroot(".")
         .and_then(|()| chdir("/"))

@@ -12,18 +12,28 @@ use ::landlock::{
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
+use crate::sys::ProcFds;
+
 /// The newest version with rights that the daemon can do without.
 const NEWEST: ABI = ABI::V6;
 
 /// Confines this process to what is beneath `root`. Kernels without Landlock, or with its first
 /// version, under which no file could be moved to another directory, leave it as it is.
-pub(super) fn confine_to(root: &OwnedFd) {
-    match restrict(root) {
+/// That is worth a warning where `proc` leads to the host's files: nothing but Landlock stands
+/// before them.
+pub(super) fn confine_to(root: &OwnedFd, proc: &ProcFds) {
+    let missing = match restrict(root) {
         Ok(status) if status.ruleset != RulesetStatus::NotEnforced => {
-            log::debug!("Landlock: {:?}", status.ruleset);
+            return log::debug!("Landlock: {:?}", status.ruleset);
         }
-        Ok(_) => log::debug!("the kernel has no Landlock"),
-        Err(error) => log::debug!("no Landlock: {error}"),
+        Ok(_) => "the kernel has none".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    match proc.is_jailed() {
+        true => log::debug!("no Landlock: {missing}"),
+        false => log::warn!(
+            "no Landlock: {missing}: should the daemon be taken over, it can reach the host's files"
+        ),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Leaving the host behind.
 //!
-//! [`Sandbox::separate`] comes first: in mode `namespace` it makes the namespaces that a process
-//! can only be born into, and forks. [`Sandbox::enter`] then does the rest, in the process that
-//! will serve the guest, before it has any thread. Both read as the list of steps; each step and
+//! [`Sandbox::separate`] comes first: it forks, in mode `namespace` into the namespaces that a
+//! process can only be born into. [`Sandbox::enter`] then does the rest, in the process that will
+//! serve the guest, before it has any thread. Both read as the list of steps; each step and
 //! what the kernel demands of its place in the order is explained where it is implemented.
 //! `docs/sandbox.md` says the same for administrators.
 //!
@@ -38,6 +38,8 @@ pub struct Sandbox<'a> {
     pub readonly: bool,
     /// Extended attributes are offered, file capabilities among them.
     pub xattr: bool,
+    /// Log lines go to syslog.
+    pub syslog: bool,
 }
 
 /// Which process this is after [`Sandbox::separate`].
@@ -48,8 +50,6 @@ pub enum Side {
     /// The one that will serve the guest. Its end of the lifeline is readable (at its end) once
     /// the supervisor wants it to stop, or is gone.
     Child(PipeReader),
-    /// There is only this one.
-    Alone,
 }
 
 /// The way to the shared directory from within the sandbox.
@@ -69,14 +69,12 @@ impl Sandbox<'_> {
         self.config.mode.unwrap_or(SandboxMode::Namespace)
     }
 
-    /// Mode `namespace`: makes the user namespace (unless root) and the pid namespace, and forks
-    /// the process that lives in them. Other modes fork only when there is something to remove in
-    /// the end (`has_traces`): from within the sandbox there will be no way to it.
-    pub fn separate(&self, has_traces: bool) -> Result<Side, DaemonError> {
+    /// Forks the process that will serve, in every mode: what the launcher left open stays with the
+    /// one that was started, and from within the sandbox there will be no way to what is to be
+    /// removed in the end. Mode `namespace` first makes the user namespace (unless root) and the
+    /// pid namespace that the new process lives in.
+    pub fn separate(&self) -> Result<Side, DaemonError> {
         let namespaces = self.mode() == SandboxMode::Namespace;
-        if !namespaces && !has_traces {
-            return Ok(Side::Alone);
-        }
         let user_namespace = match namespaces {
             true => UserNamespace::wanted(self.config)?,
             false => None,
@@ -119,8 +117,8 @@ impl Sandbox<'_> {
         sys::clear_umask();
         capabilities::keep_only(&self.needed_capabilities(ids))?;
         capabilities::forgo_the_rest()?;
-        landlock::confine_to(&root);
-        seccomp::install(self.seccomp_action(), seccomp::DAEMON)?;
+        landlock::confine_to(&root, &proc);
+        seccomp::install(self.seccomp_action(), &self.allowed_calls())?;
         Ok(Place {
             root,
             proc,
@@ -144,24 +142,35 @@ impl Sandbox<'_> {
     }
 
     fn pivot_into_share(&self) -> Result<(OwnedFd, ProcFds), DaemonError> {
+        let proc = self.stand_in_private_mounts()?;
+        mounts::pivot_root()?;
+        Ok((mounts::open_root()?, proc))
+    }
+
+    fn stand_in_private_mounts(&self) -> Result<ProcFds, DaemonError> {
         mounts::stop_propagating()?;
         let proc = mounts::jailed_proc()?;
         mounts::stand_in_private_tree(self.readonly)?;
-        mounts::pivot_root()?;
-        Ok((mounts::open_root()?, proc))
+        Ok(proc)
     }
 
     /// As far as `pivot_root` where the process has the right to; else the root changes and
     /// nothing more.
     fn enter_chroot(&self, share: &OwnedFd) -> Result<(OwnedFd, ProcFds), DaemonError> {
         mounts::stand_in(share)?;
-        let proc = if namespace::unshare_mounts().is_ok() {
-            mounts::stop_propagating()?;
-            let proc = mounts::jailed_proc()?;
-            mounts::stand_in_private_tree(self.readonly)?;
-            proc
-        } else {
-            mounts::plain_proc()?
+        // Before anything can be mounted over it.
+        let plain = mounts::plain_proc();
+        let private = namespace::unshare_mounts().and_then(|()| self.stand_in_private_mounts());
+        let proc = match private {
+            Ok(proc) => proc,
+            Err(error) => {
+                log::warn!(
+                    "no mounts of our own: {}: {}: the share is only the root directory",
+                    error.what(),
+                    error.cause()
+                );
+                plain?
+            }
         };
         chroot::change_root()?;
         Ok((mounts::open_root()?, proc))
@@ -180,6 +189,13 @@ impl Sandbox<'_> {
             readonly: self.readonly,
             xattr: self.xattr,
             changes: &self.config.modcaps,
+        }
+    }
+
+    fn allowed_calls(&self) -> Vec<seccomp::Row> {
+        match self.syslog {
+            true => [seccomp::DAEMON, seccomp::SYSLOG].concat(),
+            false => seccomp::DAEMON.to_vec(),
         }
     }
 

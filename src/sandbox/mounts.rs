@@ -10,12 +10,14 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, chroot, fchdir};
 
 use crate::error::DaemonError;
 use crate::sys::{self, MountAttributes, ProcFds};
 
 const BUG: &str = "this is a bug: please report it";
+const NO_MOUNTS: &str = "mounts cannot be made here: in a container use --sandbox=chroot";
 const NOTHING: Option<&str> = None;
 
 /// Where the tree goes on kernels that can only mount by path.
@@ -33,22 +35,50 @@ pub(super) fn stand_in(share: &OwnedFd) -> Result<(), DaemonError> {
 /// propagation a disk that the host mounts below the share would never be seen.)
 pub(super) fn stop_propagating() -> Result<(), DaemonError> {
     let flags = MsFlags::MS_SLAVE | MsFlags::MS_REC;
-    mount(NOTHING, "/", NOTHING, flags, NOTHING)
-        .map_err(|errno| DaemonError::new("making / a slave mount", errno, BUG))
+    mount(NOTHING, "/", NOTHING, flags, NOTHING).map_err(|errno| {
+        let hint = match errno {
+            Errno::EINVAL => "/ is no mount point, as in a chroot: use --sandbox=chroot",
+            Errno::EPERM | Errno::EACCES => NO_MOUNTS,
+            _ => BUG,
+        };
+        DaemonError::new("making / a slave mount", errno, hint)
+    })
 }
 
 /// `/proc/self/fd` as a mount of its own, from which no name leads anywhere else. The `/proc` of
 /// the parent's pid namespace does: it knows this process too.
 pub(super) fn jailed_proc() -> Result<ProcFds, DaemonError> {
-    match ProcFds::open_jailed() {
-        Ok(proc) => Ok(proc),
-        Err(errno) if errno.raw() == libc::ENOENT => fresh_proc(),
-        Err(errno) if is_missing(errno) => {
-            log::warn!("/proc/self/fd stays part of /proc: {errno}");
-            plain_proc()
-        }
-        Err(errno) => Err(no_proc(errno)),
+    match try_jailed_proc() {
+        Err(errno) if errno.raw() == libc::ENOENT => mount_proc().and_then(|()| try_jailed_proc()),
+        result => result,
     }
+    .map_err(|errno| match errno.raw() {
+        libc::ENOENT => no_proc(errno),
+        _ => DaemonError::new("a private mount of /proc/self/fd", errno, NO_MOUNTS),
+    })
+}
+
+fn try_jailed_proc() -> Result<ProcFds, sys::Errno> {
+    match sys::clone_tree(c"/proc/self/fd", false) {
+        Ok(tree) => ProcFds::jailed(tree),
+        Err(errno) if is_missing(errno) => jailed_proc_by_path(),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The same with `mount(2)` alone: mounted over `/proc` for a moment.
+fn jailed_proc_by_path() -> Result<ProcFds, sys::Errno> {
+    mount(
+        Some("/proc/self/fd"),
+        MOUNT_POINT,
+        NOTHING,
+        MsFlags::MS_BIND,
+        NOTHING,
+    )?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mounted = open(MOUNT_POINT, flags, Mode::empty());
+    umount2(MOUNT_POINT, MntFlags::MNT_DETACH)?;
+    ProcFds::jailed(mounted?)
 }
 
 /// `/proc/self/fd`, where no mounts can be made.
@@ -57,11 +87,9 @@ pub(super) fn plain_proc() -> Result<ProcFds, DaemonError> {
 }
 
 /// For where `/proc` is empty: mounts one, which the pivot leaves behind.
-fn fresh_proc() -> Result<ProcFds, DaemonError> {
+fn mount_proc() -> Result<(), sys::Errno> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "/proc", Some("proc"), flags, NOTHING)
-        .map_err(|errno| no_proc(errno.into()))?;
-    ProcFds::open_jailed().map_err(no_proc)
+    Ok(mount(Some("proc"), "/proc", Some("proc"), flags, NOTHING)?)
 }
 
 fn no_proc(errno: sys::Errno) -> DaemonError {
@@ -73,14 +101,14 @@ fn no_proc(errno: sys::Errno) -> DaemonError {
 /// that the working directory. Its restrictions are set before anything can reach it; a
 /// read-only one cannot be made once a file is open for writing.
 pub(super) fn stand_in_private_tree(readonly: bool) -> Result<(), DaemonError> {
-    let restrictions = restrictions(readonly);
-    match sys::clone_tree(c".", true) {
-        Ok(tree) => {
-            restrict(&tree, restrictions)?;
-            attach(&tree)
-        }
-        Err(errno) if is_missing(errno) => bind_by_path(readonly),
-        Err(errno) => Err(no_tree(errno)),
+    let tree = match sys::clone_tree(c".", true) {
+        Err(errno) if is_missing(errno) => return bind_by_path(readonly),
+        tree => tree.map_err(no_tree)?,
+    };
+    match restrict(&tree, restrictions(readonly)) {
+        Err(errno) if is_missing(errno) => attach(&tree).and_then(|()| restrict_here(readonly)),
+        Err(errno) => Err(DaemonError::new("mount_setattr", errno, BUG)),
+        Ok(()) => attach(&tree),
     }
 }
 
@@ -95,22 +123,19 @@ fn restrictions(readonly: bool) -> MountAttributes {
     }
 }
 
-fn restrict(tree: &OwnedFd, restrictions: MountAttributes) -> Result<(), DaemonError> {
-    let older = restrictions.without(MountAttributes::NO_SYMLINK_FOLLOW);
-    let result = match sys::restrict_tree(tree.as_fd(), restrictions) {
+fn restrict(tree: &OwnedFd, restrictions: MountAttributes) -> Result<(), sys::Errno> {
+    match sys::restrict_tree(tree.as_fd(), restrictions) {
         Err(sys::Errno::EINVAL) => {
-            log::warn!("the kernel cannot forbid following symlinks on a mount (Linux 5.14 can)");
+            warn_of_symlinks();
+            let older = restrictions.without(MountAttributes::NO_SYMLINK_FOLLOW);
             sys::restrict_tree(tree.as_fd(), older)
         }
         result => result,
-    };
-    match result {
-        Err(errno) if is_missing(errno) => {
-            log::warn!("the private mount has no restrictions of its own: mount_setattr: {errno}");
-            Ok(())
-        }
-        result => result.map_err(|errno| DaemonError::new("mount_setattr", errno, BUG)),
     }
+}
+
+fn warn_of_symlinks() {
+    log::warn!("the kernel cannot forbid following symlinks on a mount (Linux 5.14 can)");
 }
 
 fn attach(tree: &OwnedFd) -> Result<(), DaemonError> {
@@ -122,20 +147,42 @@ fn attach(tree: &OwnedFd) -> Result<(), DaemonError> {
 
 /// The same with `mount(2)` alone, for kernels before 5.2 and filters that know no other call.
 fn bind_by_path(readonly: bool) -> Result<(), DaemonError> {
-    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    flags.set(MsFlags::MS_RDONLY, readonly);
-    let remount = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags;
     let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-    log::warn!("the kernel cannot clone mounts: those below the share get no restrictions");
     mount(Some("."), MOUNT_POINT, NOTHING, bind, NOTHING)
         .and_then(|()| chdir(MOUNT_POINT))
-        .and_then(|()| mount(NOTHING, MOUNT_POINT, NOTHING, remount, NOTHING))
-        .map_err(|errno| no_tree(errno.into()))
+        .map_err(|errno| no_tree(errno.into()))?;
+    restrict_here(readonly)
+}
+
+/// Restricts the one mount whose root is the working directory.
+fn restrict_here(readonly: bool) -> Result<(), DaemonError> {
+    /// Symlinks are not followed (`include/uapi/linux/mount.h`, Linux 5.10).
+    const MS_NOSYMFOLLOW: MsFlags = MsFlags::from_bits_retain(256);
+    log::warn!("the kernel has no mount_setattr: mounts below the share get no restrictions");
+    let remount = |flags| mount(NOTHING, ".", NOTHING, flags, NOTHING);
+    let flags = remount_flags(readonly).map_err(|errno| no_tree(errno.into()))?;
+    match remount(flags | MS_NOSYMFOLLOW) {
+        Err(Errno::EINVAL) => {
+            warn_of_symlinks();
+            remount(flags)
+        }
+        result => result,
+    }
+    .map_err(|errno| no_tree(errno.into()))
+}
+
+/// A remount takes away what it does not name, which may be locked: a mount that is read-only
+/// already stays so. Access times stay as they are (`mount(2)`, `MS_REMOUNT`).
+fn remount_flags(readonly: bool) -> Result<MsFlags, Errno> {
+    let is_readonly = statvfs(".")?.flags().contains(FsFlags::ST_RDONLY);
+    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    flags |= MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    flags.set(MsFlags::MS_RDONLY, readonly || is_readonly);
+    Ok(flags)
 }
 
 fn no_tree(errno: sys::Errno) -> DaemonError {
-    let hint = "mounts cannot be made here: in a container use --sandbox=chroot";
-    DaemonError::new("a private mount of the shared directory", errno, hint)
+    DaemonError::new("a private mount of the shared directory", errno, NO_MOUNTS)
 }
 
 /// Makes the working directory, a mount of its own, the root, and unmounts all the rest.
@@ -146,6 +193,7 @@ pub(super) fn pivot_root() -> Result<(), DaemonError> {
         Ok(()) => umount2(".", MntFlags::MNT_DETACH).map_err(failed)?,
         // The initial ramfs cannot be moved away, only be covered.
         Err(Errno::EINVAL) => {
+            log::warn!("/ cannot be unmounted: the share covers it, with the host's mounts below");
             mount(Some("."), "/", NOTHING, MsFlags::MS_MOVE, NOTHING).map_err(failed)?;
             chroot(".").map_err(failed)?;
         }

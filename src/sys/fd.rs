@@ -102,12 +102,17 @@ impl ProcFds {
         owned(unsafe { libc::open(c"/proc/self/fd".as_ptr(), flags) }).map(Self)
     }
 
-    /// Makes a mount of its own of `/proc/self/fd` and opens that, so that not even `..` leads out
-    /// of it; `/proc` is the one this process sees and may be any process's. Needs
-    /// `CAP_SYS_ADMIN` over the mount namespace.
-    pub fn open_jailed() -> Result<Self, Errno> {
-        let jailed = Self(super::clone_tree(c"/proc/self/fd", false)?);
+    /// Takes a path descriptor of `/proc/self/fd`; fails with `EXDEV` unless that is the root of a
+    /// mount attached nowhere, so that not even `..` leads out of it. `/proc` is the one this
+    /// process sees and may be any process's.
+    pub fn jailed(directory: OwnedFd) -> Result<Self, Errno> {
+        let jailed = Self(directory);
         jailed.check_jail().map(|()| jailed)
+    }
+
+    /// Whether `..` leads nowhere else.
+    pub fn is_jailed(&self) -> bool {
+        self.check_jail().is_ok()
     }
 
     /// `..` must lead nowhere, or nowhere else.

@@ -1,5 +1,6 @@
 //! What the whole process has one of: limits, umask, signal dispositions, inherited descriptors.
 
+use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -116,6 +117,23 @@ pub fn close_inherited_directories() {
             unsafe { libc::close(number) };
         }
     }
+}
+
+/// Puts `/dev/null` in place of standard input, and of standard output and error where they are
+/// directories or path descriptors: anything else there may be a log.
+pub fn replace_standard_streams() -> Result<(), Errno> {
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    for number in 0..=2 {
+        if number == 0 || is_directory_or_path(number) {
+            // SAFETY: takes integers only; nothing in this process owns a standard stream.
+            check(unsafe { libc::dup2(null.as_raw_fd(), number) })?;
+        }
+    }
+    Ok(())
 }
 
 fn open_descriptors() -> Vec<RawFd> {

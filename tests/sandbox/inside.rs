@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use frontend::{Caller, Daemon, ROOT_ID};
 
-use crate::environment::{self, Environment, run, user};
+use crate::environment::{self, DOCKER, Environment, run, user};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -74,6 +74,89 @@ fn g6_there_is_one_mount_with_every_restriction() {
         if !environment.name.contains("chroot") {
             assert_eq!(mounts.lines().count(), 1, "{context}");
         }
+    }
+}
+
+#[test]
+fn g18_an_old_kernel_restricts_the_mount_as_well() {
+    for mut environment in environment::old_kernels() {
+        if environment.name.ends_with("none") {
+            continue;
+        }
+        environment.args.push("--readonly".to_owned());
+        let (_place, daemon) = started(&environment);
+
+        let mounts = fs::read_to_string(proc(&daemon, "mountinfo")).unwrap();
+
+        let context = format!("{}: {mounts}", environment.name);
+        let root = mounts
+            .lines()
+            .find(|line| line.split(' ').nth(4) == Some("/"))
+            .expect(&context);
+        let options: Vec<_> = root.split(' ').nth(5).unwrap().split(',').collect();
+        for option in ["ro", "nosuid", "nodev", "noexec", "nosymfollow"] {
+            assert!(options.contains(&option), "{option}: {context}");
+        }
+    }
+}
+
+#[test]
+fn g18_nor_does_the_way_to_descriptors_lead_to_proc_there() {
+    for environment in environment::old_kernels() {
+        if environment.name.ends_with("none") {
+            continue;
+        }
+        let (_place, daemon) = started(&environment);
+
+        let said = daemon.stderr();
+
+        assert!(said.contains("mount_setattr"), "{said}");
+        assert!(
+            !said.contains("no Landlock"),
+            "{}: {said}",
+            environment.name
+        );
+    }
+}
+
+#[test]
+fn a_missing_landlock_is_a_warning_where_nothing_else_stands() {
+    let without = |args: &[&str]| {
+        let call = "landlock_create_ruleset";
+        let strace =
+            format!("strace -f -qq -o /dev/null -e trace={call} -e inject={call}:error=ENOSYS");
+        let args = [args, &["--seccomp=none"]].concat();
+        Environment::root("no Landlock", &args).outside(&strace)
+    };
+    let table = [
+        (without(&[]), false),
+        (without(&["--sandbox=none"]), true),
+        (without(&["--sandbox=chroot"]).within(DOCKER), true),
+    ];
+    for (environment, warns) in table {
+        let (_place, daemon) = started(&environment);
+
+        let said = daemon.stderr();
+
+        assert_eq!(said.contains("no Landlock"), warns, "{said}");
+    }
+}
+
+/// A mount namespace can be had, but no mount.
+#[test]
+fn chroot_does_where_mounting_is_denied() {
+    for errno in ["EPERM", "EACCES", "EINVAL"] {
+        let strace =
+            format!("strace -f -qq -o /dev/null -e trace=mount -e inject=mount:error={errno}");
+        let environment =
+            Environment::root(errno, &["--sandbox=chroot", "--seccomp=none"]).outside(&strace);
+        let (place, daemon) = started(&environment);
+
+        let said = daemon.stderr();
+        let root = fs::read_link(proc(&daemon, "root")).unwrap();
+
+        assert!(said.contains("no mounts of our own"), "{said}");
+        assert_eq!(root, place.share());
     }
 }
 

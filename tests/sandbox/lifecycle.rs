@@ -1,13 +1,17 @@
 //! Signals, exit status and what is left behind: the supervisor and its child.
 
 use std::fs;
-use std::os::fd::AsRawFd;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use frontend::process::Process;
 use frontend::{Daemon, ROOT_ID};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -272,6 +276,53 @@ fn g5_only_what_is_needed_stays_open() {
         let cwd = fs::read_link(format!("/proc/{}/cwd", daemon.worker().0)).unwrap();
         let root = fs::read_link(format!("/proc/{}/root", daemon.worker().0)).unwrap();
         assert_eq!(cwd, root, "{}", environment.name);
+    }
+}
+
+#[test]
+fn g5_no_standard_stream_leads_out() {
+    for mut environment in environment::all() {
+        environment.before = "exec 0</ 1</".to_owned();
+        let place = environment.prepare();
+        let daemon = place.daemon().start().unwrap();
+        assert!(daemon.wait_for_stderr("Waiting for vhost-user", PATIENCE));
+
+        for number in [0, 1] {
+            let file = fs::read_link(format!("/proc/{}/fd/{number}", daemon.worker().0)).unwrap();
+            assert_eq!(file, Path::new("/dev/null"), "{}", environment.name);
+        }
+    }
+}
+
+#[test]
+fn g5_nor_with_an_inherited_socket_does_anything_else_stay_open() {
+    for mode in ["namespace", "pivot_root", "chroot", "none"] {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let lock = tempfile::tempfile().unwrap();
+        for fd in [listener.as_fd(), lock.as_fd()] {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        }
+        let mut started = Command::new(env!("CARGO_BIN_EXE_virtiofsd"))
+            .arg(format!("--fd={}", listener.as_raw_fd()))
+            .arg(format!("--sandbox={mode}"))
+            .arg("--shared-dir")
+            .arg(directory.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(started.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("Waiting for vhost-user")));
+
+        let process = Process(started.id());
+        let worker = *process.tree().last().unwrap();
+        let deleted = |process| open_files(process).iter().any(|f| f.contains("deleted"));
+
+        assert_ne!(worker, process, "{mode}");
+        assert!(deleted(process), "{mode}: the launcher's lock is kept");
+        assert!(!deleted(worker), "{mode}: {:?}", open_files(worker));
+        send(process, Signal::SIGTERM);
+        assert_eq!(started.wait().unwrap().code(), Some(0), "{mode}");
     }
 }
 

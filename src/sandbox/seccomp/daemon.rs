@@ -2,8 +2,8 @@
 
 use libc as c;
 
-use super::Argument::{Bits, Is};
-use super::{NOT_EXECUTABLE, Row, always, missing, rarely, when};
+use super::Argument::{Bits, Is, OwnProcess};
+use super::{NO_ADDRESS, NOT_EXECUTABLE, Row, always, missing, rarely, when};
 
 /// What pthread_create(3) asks for: a thread of this process.
 const THREAD: u64 =
@@ -23,6 +23,8 @@ pub const DAEMON: &[Row] = &[
     // Waiting, kicks and interrupts: every request.
     #[cfg(target_arch = "x86_64")]
     always("epoll_wait", c::SYS_epoll_wait, "a queue's worker sleeps until a kick"),
+    #[cfg(all(target_arch = "x86_64", target_env = "musl"))]
+    rarely("epoll_pwait", c::SYS_epoll_pwait, "what musl takes for epoll_wait"),
     #[cfg(not(target_arch = "x86_64"))]
     always("epoll_pwait", c::SYS_epoll_pwait, "a queue's worker sleeps until a kick"),
     always("write", c::SYS_write, "an interrupt; a log line"),
@@ -86,10 +88,9 @@ pub const DAEMON: &[Row] = &[
     rarely("getrandom", c::SYS_getrandom, "the seed of a hash table"),
     rarely("restart_syscall", c::SYS_restart_syscall, "the kernel goes on after SIGCONT"),
     rarely("sched_yield", c::SYS_sched_yield, "waiting for another thread's few instructions"),
-    rarely("sendto", c::SYS_sendto, "a log line to syslog"),
     rarely("rt_sigreturn", c::SYS_rt_sigreturn, "Rust looks at a SIGSEGV or SIGBUS before it ends us"),
     rarely("getpid", c::SYS_getpid, "abort"),
-    when("tgkill", c::SYS_tgkill, &[Is(2, c::SIGABRT as u64)], "abort").is_rare(),
+    when("tgkill", c::SYS_tgkill, &[OwnProcess(0)], "abort").is_rare(),
     #[cfg(target_arch = "riscv64")]
     rarely("riscv_hwprobe", 258, "libc looks for a faster memcpy"),
 
@@ -129,3 +130,12 @@ pub const DAEMON: &[Row] = &[
     always("setresgid", c::SYS_setresgid, "becoming the caller and back"),
     always("capset", c::SYS_capset, "a caller has no capability of the daemon's but one"),
 ];
+
+/// What it calls besides with `--syslog`.
+pub const SYSLOG: &[Row] = &[when(
+    "sendto",
+    c::SYS_sendto,
+    NO_ADDRESS,
+    "a log line to a syslog that listens on a stream",
+)
+.is_rare()];

@@ -1,6 +1,6 @@
 //! Which system calls the kernel still takes from this process.
 //!
-//! The rules are data: [`DAEMON`] and [`SUPERVISOR`]. What every request needs has no condition on
+//! The rules are data: [`DAEMON`], [`SYSLOG`] and [`SUPERVISOR`]. What every request needs has no condition on
 //! its arguments, because the kernel remembers calls that are allowed whatever their arguments are
 //! and then runs no filter at all for them (`seccomp_cache_check_allow`, Linux 5.11).
 
@@ -18,7 +18,7 @@ use crate::cli::SeccompAction;
 use crate::error::DaemonError;
 use crate::sys;
 
-pub use daemon::DAEMON;
+pub use daemon::{DAEMON, SYSLOG};
 pub use supervisor::SUPERVISOR;
 
 /// One system call that is allowed, or answered.
@@ -54,10 +54,15 @@ pub enum Argument {
     Is(u8, u64),
     /// Of the argument of this index, the bits of the first number are as in the second.
     Bits(u8, u64, u64),
+    /// The argument of this index is the id of the process that installs the filter.
+    OwnProcess(u8),
 }
 
 /// Memory that cannot be executed: the condition on `mmap` and `mprotect`.
 const NOT_EXECUTABLE: &[Argument] = &[Argument::Bits(2, libc::PROT_EXEC as u64, 0)];
+
+/// `sendto` on a connected socket: no address follows. (The length, because it has 32 bits.)
+const NO_ADDRESS: &[Argument] = &[Argument::Is(5, 0)];
 
 /// A call allowed whatever its arguments are.
 const fn always(name: &'static str, number: libc::c_long, reason: &'static str) -> Row {
@@ -176,6 +181,7 @@ fn rules(rows: &[Row], wanted: impl Fn(&Row) -> bool) -> Result<Rules, Error> {
 fn condition(argument: &Argument) -> Result<SeccompCondition, Error> {
     let (index, operator, value) = match *argument {
         Argument::Is(index, value) => (index, SeccompCmpOp::Eq, value),
+        Argument::OwnProcess(index) => (index, SeccompCmpOp::Eq, u64::from(std::process::id())),
         Argument::Bits(index, mask, value) => (index, SeccompCmpOp::MaskedEq(mask), value),
     };
     Ok(SeccompCondition::new(
@@ -197,13 +203,13 @@ mod tests {
     use nix::sched::{CloneFlags, setns, unshare};
     use nix::sys::signal::kill;
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-    use nix::unistd::{chdir, chroot, execve, getppid, isatty, pivot_root, setgroups};
+    use nix::unistd::{chdir, chroot, execve, getppid, isatty, pivot_root, setpgid};
 
     use super::*;
 
     #[test]
     fn a_table_has_one_row_a_call() {
-        for table in [DAEMON, SUPERVISOR] {
+        for table in [&[DAEMON, SYSLOG].concat()[..], SUPERVISOR] {
             let mut numbers: Vec<_> = table.iter().map(|row| row.number).collect();
             numbers.sort_unstable();
             let total = numbers.len();
@@ -216,8 +222,12 @@ mod tests {
     /// Runs `act` in a thread that has the daemon's filter, except that a refused call gives an
     /// errno instead of ending the process.
     fn filtered<R: Send>(act: impl FnOnce() -> R + Send) -> R {
+        filtered_by(DAEMON, act)
+    }
+
+    fn filtered_by<R: Send>(rows: &[Row], act: impl FnOnce() -> R + Send) -> R {
         let refuse = seccompiler::SeccompAction::Errno(REFUSED as u32);
-        let programs = compile(refuse, DAEMON).unwrap();
+        let programs = compile(refuse, rows).unwrap();
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 programs.iter().for_each(|one| apply_filter(one).unwrap());
@@ -253,7 +263,8 @@ mod tests {
             }),
             ("kill", || kill(getppid(), None)),
             ("chdir", || chdir("/")),
-            ("setgroups", || setgroups(&[])),
+            // Not setgroups: libc calls it in every thread, and aborts where only this one may not.
+            ("setpgid", || setpgid(getppid(), getppid())),
             ("socket", || {
                 let flags = SockFlag::empty();
                 socket(AddressFamily::Unix, SockType::Stream, flags, None).map(drop)
@@ -267,6 +278,30 @@ mod tests {
         for (name, call) in calls {
             assert_eq!(filtered(call), Err(REFUSED), "{name}");
         }
+    }
+
+    #[test]
+    fn only_threads_of_its_own_can_be_signalled() {
+        #[allow(unsafe_code)]
+        fn signal_nothing(process: u32) -> Result<(), Errno> {
+            // SAFETY: takes integers only; signal 0 is none.
+            let result = unsafe { libc::syscall(libc::SYS_tgkill, process, process, 0) };
+            Errno::result(result).map(drop)
+        }
+        let (own, parent) = (std::process::id(), std::os::unix::process::parent_id());
+
+        assert_eq!(filtered(|| signal_nothing(own)), Ok(()));
+        assert_eq!(filtered(|| signal_nothing(parent)), Err(REFUSED));
+    }
+
+    #[test]
+    fn only_a_daemon_that_logs_to_syslog_may_send_to_it() {
+        use std::io::Write;
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let send = || (&ours).write(b"line").map_err(|error| error.raw_os_error());
+
+        assert_eq!(filtered(send), Err(Some(REFUSED as i32)));
+        assert_eq!(filtered_by(&[DAEMON, SYSLOG].concat(), send), Ok(4));
     }
 
     #[test]

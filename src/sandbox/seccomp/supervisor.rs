@@ -4,7 +4,7 @@ use libc as c;
 
 #[cfg(debug_assertions)]
 use super::Argument::Is;
-use super::{NOT_EXECUTABLE, Row, always, rarely, when};
+use super::{NO_ADDRESS, NOT_EXECUTABLE, Row, always, rarely, when};
 
 /// Its calls.
 #[rustfmt::skip]
@@ -30,5 +30,5 @@ pub const SUPERVISOR: &[Row] = &[
     rarely("brk", c::SYS_brk, "an allocation"),
     rarely("clock_gettime", c::SYS_clock_gettime, "the time, where the clock is no vDSO's"),
     rarely("restart_syscall", c::SYS_restart_syscall, "the kernel goes on after SIGCONT"),
-    rarely("sendto", c::SYS_sendto, "a log line to syslog"),
+    when("sendto", c::SYS_sendto, NO_ADDRESS, "a log line to a syslog that listens on a stream").is_rare(),
 ];
