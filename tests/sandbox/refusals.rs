@@ -131,7 +131,11 @@ fn g4_a_switch_that_forbids_user_namespaces_is_named() {
 
     assert_says(
         &environment,
-        &["a user namespace", "user.max_user_namespaces"],
+        &[
+            "a user namespace",
+            "user.max_user_namespaces",
+            "--sandbox=none",
+        ],
     );
 }
 
@@ -156,13 +160,37 @@ fn a_mode_that_needs_a_right_names_it_and_the_way_out() {
         (
             Environment::user("user, pivot_root", &["--sandbox=pivot_root"]),
             "CAP_SYS_ADMIN",
-            "--sandbox=chroot",
+            "--sandbox=namespace",
         ),
     ];
 
     for (environment, right, way_out) in table {
         assert_says(&environment, &[right, way_out]);
     }
+}
+
+#[test]
+fn where_the_root_is_no_mount_point_the_way_out_is_chroot() {
+    // What mount(2) says of one; to make a real one takes a whole system.
+    let strace = "strace -f -qq -o /dev/null -e trace=mount -e inject=mount:error=EINVAL";
+    for mode in ["namespace", "pivot_root"] {
+        let sandbox = format!("--sandbox={mode}");
+        let args = [&sandbox[..], "--seccomp=none"];
+        let environment = Environment::root(mode, &args).outside(strace);
+        assert_says(&environment, &["no mount point", "--sandbox=chroot"]);
+    }
+}
+
+#[test]
+fn the_groups_an_ordinary_user_keeps_are_listed() {
+    let mut environment = Environment::user("groups", &[]);
+    environment.prefix = environment.prefix.replace("--clear-groups", "--groups=100");
+    let place = environment.prepare();
+    let daemon = place.daemon().start().unwrap();
+
+    let says = "supplementary groups are kept";
+    assert!(daemon.wait_for_stderr(says, Duration::from_secs(5)));
+    assert!(daemon.stderr().contains("setpriv --clear-groups"));
 }
 
 /// A user namespace with many ids in which setgroups(2) is denied, and a process in it that has
