@@ -193,8 +193,23 @@ fn check_id_maps(config: &Config) -> Result<(), UsageError> {
             "only --sandbox=namespace makes a user namespace",
             "use --sandbox=namespace, or --translate-uid and --translate-gid",
         )),
-        _ => Ok(()),
+        _ => check_both_mapped(sandbox),
     }
+}
+
+/// With the users or the groups mapped alone there would be one id of the other, so that no request
+/// could run as anybody else.
+fn check_both_mapped(sandbox: &SandboxConfig) -> Result<(), UsageError> {
+    let (given, missing) = match (sandbox.uid_map.is_empty(), sandbox.gid_map.is_empty()) {
+        (false, true) => ("--uid-map", "--gid-map"),
+        (true, false) => ("--gid-map", "--uid-map"),
+        _ => return Ok(()),
+    };
+    Err(UsageError::new(
+        given,
+        format!("needs {missing} as well"),
+        format!("add {missing}=:INSIDE:OUTSIDE:COUNT: for the other kind of ids"),
+    ))
 }
 
 /// The ids inside an access control list are not translated.

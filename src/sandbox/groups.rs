@@ -50,7 +50,13 @@ pub(super) fn leave(ids: IdScope, fail: bool) -> Result<Groups, DaemonError> {
     let groups = getgroups().map_err(|errno| DaemonError::new("getgroups", errno, HINT))?;
     match decide(setgroups_file(), ids, may_change(), !groups.is_empty()) {
         Action::Leave => {
-            log::debug!("supplementary groups kept: {}", list(&groups));
+            if !groups.is_empty() {
+                log::info!(
+                    "supplementary groups are kept, as this user cannot drop them (start with \
+                     `setpriv --clear-groups`): {}",
+                    list(&groups)
+                );
+            }
             Ok(Groups::Harmless)
         }
         Action::Drop => drop_all().map(|()| Groups::Harmless),

@@ -11,8 +11,10 @@ use nix::sched::{CloneFlags, unshare};
 use crate::error::DaemonError;
 use crate::sys::{self, Fork};
 
-const NO_RIGHT: &str = "CAP_SYS_ADMIN is missing: in a container use --sandbox=chroot (or none), \
-                        or start the daemon as an ordinary user";
+const ROOT_HAS_NO_RIGHT: &str = "CAP_SYS_ADMIN is missing: in a container use --sandbox=chroot \
+                                 (or none), or start the daemon as an ordinary user";
+const USER_HAS_NO_RIGHT: &str = "CAP_SYS_ADMIN is missing: as an ordinary user use \
+                                 --sandbox=namespace, which makes a user namespace first";
 
 /// Mode `namespace` of a privileged process: the pid namespace of the next child.
 pub(super) fn unshare_pids() -> Result<(), DaemonError> {
@@ -63,7 +65,8 @@ pub(super) fn unshare_the_small_ones() {
 
 fn hint(errno: Errno) -> &'static str {
     match errno {
-        Errno::EPERM => NO_RIGHT,
+        Errno::EPERM if sys::effective_ids().0 == 0 => ROOT_HAS_NO_RIGHT,
+        Errno::EPERM => USER_HAS_NO_RIGHT,
         Errno::ENOSPC => {
             "a limit of namespaces is reached: see the sysctls user.max_pid_namespaces, \
              user.max_mnt_namespaces and user.max_net_namespaces"

@@ -35,11 +35,16 @@ pub(super) enum IdScope {
 }
 
 impl IdScope {
-    /// From the maps of the user namespace this process is in.
+    /// From the maps of the user namespace this process is in. Where they cannot be read it is not
+    /// taken for the initial one.
     pub(super) fn of_this_process() -> Self {
-        let uids = read_map(Axis::User).unwrap_or_else(|_| vec![everything()]);
-        let gids = read_map(Axis::Group).unwrap_or_else(|_| vec![everything()]);
-        Self::of_maps(&uids, &gids)
+        match (read_map(Axis::User), read_map(Axis::Group)) {
+            (Ok(uids), Ok(gids)) => Self::of_maps(&uids, &gids),
+            (Err(error), _) | (_, Err(error)) => {
+                log::warn!("/proc/self/uid_map: {error}: guests cannot make device nodes");
+                Self::Many
+            }
+        }
     }
 
     fn of_maps(uids: &[IdMapping], gids: &[IdMapping]) -> Self {
@@ -205,8 +210,7 @@ impl UserNamespace {
     fn map_own_ids(&self) -> Result<(), DaemonError> {
         let write = |file: &str, text: &str| {
             fs::write(format!("/proc/self/{file}"), text).map_err(|error| {
-                let hint = restrictions().unwrap_or_else(|| DENIED.to_owned());
-                DaemonError::new(format!("the user namespace's {file}"), error, hint)
+                DaemonError::new(format!("the user namespace's {file}"), error, denied())
             })
         };
         write("uid_map", &to_text(&self.uids))?;
@@ -311,15 +315,29 @@ fn parse(text: &str) -> Vec<IdMapping> {
 }
 
 const DENIED: &str = "the kernel, or the filter of a container, does not let ordinary users make \
-                      user namespaces: use --sandbox=chroot or none there";
+                      user namespaces";
+
+/// What to do where there can be no user namespace, or less of it: `cure` first.
+fn or_without(cure: &str) -> String {
+    let other = match sys::effective_ids().0 {
+        0 => "--sandbox=chroot",
+        // Anything else needs more rights yet.
+        _ => "--sandbox=none",
+    };
+    format!("{cure}, or use {other}")
+}
+
+fn denied() -> String {
+    restrictions().unwrap_or_else(|| or_without(&format!("{DENIED}: lift that restriction")))
+}
 
 fn refused(errno: Errno) -> DaemonError {
     let hint = match errno {
-        Errno::ENOSPC => "the limit of user namespaces is reached: raise the sysctl \
-                          user.max_user_namespaces"
-            .to_owned(),
+        Errno::ENOSPC => or_without(
+            "the limit of user namespaces is reached: raise the sysctl user.max_user_namespaces",
+        ),
         Errno::EUSERS => "user namespaces are nested too deep: use --sandbox=pivot_root".to_owned(),
-        _ => restrictions().unwrap_or_else(|| DENIED.to_owned()),
+        _ => denied(),
     };
     DaemonError::new("a user namespace", errno, hint)
 }
@@ -339,7 +357,7 @@ fn restrictions() -> Option<String> {
         let value = fs::read_to_string(format!("/proc/sys/{path}")).ok()?;
         let name = path.replace('/', ".");
         (value.trim() == *forbidding)
-            .then(|| format!("the sysctl {name} is {forbidding}: {cure}, or use --sandbox=chroot"))
+            .then(|| or_without(&format!("the sysctl {name} is {forbidding}: {cure}")))
     })
 }
 

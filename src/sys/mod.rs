@@ -41,7 +41,7 @@ pub use privilege::{
 pub use process::{
     Fork, NofileLimit, NofileWish, clear_umask, close_all_but, close_inherited_directories,
     end_at_once, forbid_core_files, fork, hear_of_children, ignore_induced_signals, inherit_fd,
-    is_anonymous, peek, raise_nofile_limit, replace_standard_streams, report_trapped_calls,
-    set_nonblocking,
+    is_anonymous, leave_out_of_dumps, peek, raise_nofile_limit, replace_standard_streams,
+    report_trapped_calls, set_nonblocking,
 };
 pub use stat::{FileType, Stat, stat, stat_child};

@@ -22,7 +22,8 @@ pub fn has_forgone_new_privileges() -> bool {
 }
 
 /// No other process of the same user may trace this one or read its memory, and a crash leaves no
-/// core (`PR_SET_DUMPABLE`).
+/// core (`PR_SET_DUMPABLE`). A later change of effective ids puts the sysctl `fs.suid_dumpable` in its
+/// place, which says the same unless it is 1.
 pub fn forbid_dumps() -> Result<(), Errno> {
     prctl(libc::PR_SET_DUMPABLE, [0; 4]).map(drop)
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -35,9 +36,18 @@ pub fn hear_of_children() -> Result<(), Errno> {
     Ok(())
 }
 
-/// No core dumps, whatever happens: guest memory is mapped and must not reach a disk.
+/// No core dumps, whatever happens: guest memory is mapped and must not reach a disk. A limit of 1
+/// also keeps them from a program that `core_pattern` names, which 0 does not (`core(5)`).
 pub fn forbid_core_files() -> Result<(), Errno> {
-    Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
+    // One who may not raise a hard limit of 0 keeps that.
+    let forbidden = setrlimit(Resource::RLIMIT_CORE, 1, 1);
+    Ok(forbidden.or_else(|_| setrlimit(Resource::RLIMIT_CORE, 0, 0))?)
+}
+
+/// Leaves the mapping of `len` bytes at `address` out of core dumps (`MADV_DONTDUMP`).
+pub fn leave_out_of_dumps(address: NonNull<u8>, len: usize) -> Result<(), Errno> {
+    // SAFETY: this advice changes neither what is mapped nor what it holds.
+    check(unsafe { libc::madvise(address.as_ptr().cast(), len, libc::MADV_DONTDUMP) }).map(drop)
 }
 
 /// The exit status that shells give a process ended by SIGABRT.

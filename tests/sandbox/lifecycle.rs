@@ -216,7 +216,8 @@ fn g21_a_crash_leaves_no_core_and_nobody_may_read_the_memory() {
                 .lines()
                 .find(|line| line.starts_with("Max core file size"));
             let fields: Vec<_> = core.unwrap().split_whitespace().collect();
-            assert_eq!(fields[4..6], ["0", "0"], "{}", environment.name);
+            // With 0 they could still be piped to a program.
+            assert_eq!(fields[4..6], ["1", "1"], "{}", environment.name);
             // What is not dumpable belongs to root in /proc: the root of the user namespace it was
             // started in, and the user who made that may do anything in it.
             if environment.name.starts_with("D unshare") {
@@ -226,6 +227,25 @@ fn g21_a_crash_leaves_no_core_and_nobody_may_read_the_memory() {
             let owner = std::os::unix::fs::MetadataExt::uid(&environ);
             assert_eq!(owner, 0, "{}", environment.name);
         }
+    }
+}
+
+#[test]
+fn g21_guest_memory_is_left_out_of_dumps() {
+    let place = Environment::root("root", &[]).prepare();
+    let vm = place.vm().start();
+
+    let smaps = fs::read_to_string(format!("/proc/{}/smaps", vm.daemon.worker().0)).unwrap();
+
+    let flags: Vec<_> = smaps
+        .split_inclusive("VmFlags:")
+        .zip(smaps.split("VmFlags:").skip(1))
+        .filter(|(mapping, _)| mapping.contains("/memfd:"))
+        .map(|(_, rest)| rest.lines().next().unwrap())
+        .collect();
+    assert!(!flags.is_empty(), "{smaps}");
+    for flags in flags {
+        assert!(flags.split(' ').any(|flag| flag == "dd"), "{flags}");
     }
 }
 

@@ -40,9 +40,15 @@ fn assert_says(environment: &Environment, words: &[&str]) {
 #[test]
 fn g3_ids_that_are_not_delegated_name_the_line_to_add() {
     let line = format!("`{}:4000000:10`", user().name);
-    for (option, file) in [("--uid-map", "/etc/subuid"), ("--gid-map", "/etc/subgid")] {
+    let delegated = user().subids.0;
+    for (option, other, file) in [
+        ("--uid-map", "--gid-map", "/etc/subuid"),
+        ("--gid-map", "--uid-map", "/etc/subgid"),
+    ] {
         let map = format!("{option}=:0:4000000:10:");
-        assert_says(&Environment::user("not delegated", &[&map]), &[file, &line]);
+        let other = format!("{other}=:0:{delegated}:10:");
+        let environment = Environment::user("not delegated", &[&map, &other]);
+        assert_says(&environment, &[file, &line]);
     }
 }
 
@@ -52,8 +58,9 @@ fn g3_maps_of_a_user_that_overlap_are_refused() {
     let maps = [
         format!("--uid-map=:0:{first}:10:"),
         format!("--uid-map=:5:{}:10:", first + 20),
+        format!("--gid-map=:0:{first}:10:"),
     ];
-    let environment = Environment::user("overlap", &[&maps[0], &maps[1]]);
+    let environment = Environment::user("overlap", &[&maps[0], &maps[1], &maps[2]]);
 
     assert_says(&environment, &["newuidmap", "ranges must not overlap"]);
 }
@@ -71,7 +78,11 @@ fn g3_a_privileged_daemon_maps_ids_itself() {
     let found = std::fs::metadata(place.share().join("d")).unwrap();
     use std::os::unix::fs::MetadataExt;
     assert_eq!((found.uid(), found.gid()), (5000, 6000));
-    let overlap = ["--uid-map=:0:5000:10:", "--uid-map=:5:7000:10:"];
+    let overlap = [
+        "--uid-map=:0:5000:10:",
+        "--uid-map=:5:7000:10:",
+        "--gid-map=:0:6000:10:",
+    ];
     assert_says(
         &Environment::root("overlap", &overlap),
         &["--uid-map", "must not overlap"],
@@ -83,7 +94,8 @@ fn g3_more_ranges_than_the_kernel_takes_are_counted() {
     let maps: Vec<String> = (0..341)
         .map(|n| format!("--uid-map=:{}:{}:1:", n * 2, n * 2))
         .collect();
-    let maps: Vec<&str> = maps.iter().map(String::as_str).collect();
+    let mut maps: Vec<&str> = maps.iter().map(String::as_str).collect();
+    maps.push("--gid-map=:0:1:1:");
 
     let environment = Environment::user("341", &maps);
 
@@ -92,14 +104,15 @@ fn g3_more_ranges_than_the_kernel_takes_are_counted() {
 
 #[test]
 fn g3_newuidmap_must_be_able_to_do_its_work() {
-    let map = format!("--uid-map=:0:{}:10:", user().subids.0);
-    let no_new_privs = Environment::user("no_new_privs", &[&map]).within("setpriv --no-new-privs");
+    let maps = ["--uid-map", "--gid-map"].map(|map| format!("{map}=:0:{}:10:", user().subids.0));
+    let maps = maps.each_ref().map(String::as_str);
+    let no_new_privs = Environment::user("no_new_privs", &maps).within("setpriv --no-new-privs");
     assert_says(&no_new_privs, &["newuidmap", "NoNewPrivileges="]);
 
     // In its own mounts, another program takes the place of newuidmap(1).
     let instead = |name: &str, command: &str| Environment {
         before: format!("set -e; {command}"),
-        ..Environment::user(name, &[&map]).outside("")
+        ..Environment::user(name, &maps).outside("")
     };
     let own_mounts = "[ -n \"$OWN\" ] || OWN=1 exec unshare --mount \"$0\" \"$@\"";
     let unprivileged = instead(
@@ -131,7 +144,11 @@ fn g4_a_switch_that_forbids_user_namespaces_is_named() {
 
     assert_says(
         &environment,
-        &["a user namespace", "user.max_user_namespaces"],
+        &[
+            "a user namespace",
+            "user.max_user_namespaces",
+            "--sandbox=none",
+        ],
     );
 }
 
@@ -156,13 +173,37 @@ fn a_mode_that_needs_a_right_names_it_and_the_way_out() {
         (
             Environment::user("user, pivot_root", &["--sandbox=pivot_root"]),
             "CAP_SYS_ADMIN",
-            "--sandbox=chroot",
+            "--sandbox=namespace",
         ),
     ];
 
     for (environment, right, way_out) in table {
         assert_says(&environment, &[right, way_out]);
     }
+}
+
+#[test]
+fn where_the_root_is_no_mount_point_the_way_out_is_chroot() {
+    // What mount(2) says of one; to make a real one takes a whole system.
+    let strace = "strace -f -qq -o /dev/null -e trace=mount -e inject=mount:error=EINVAL";
+    for mode in ["namespace", "pivot_root"] {
+        let sandbox = format!("--sandbox={mode}");
+        let args = [&sandbox[..], "--seccomp=none"];
+        let environment = Environment::root(mode, &args).outside(strace);
+        assert_says(&environment, &["no mount point", "--sandbox=chroot"]);
+    }
+}
+
+#[test]
+fn the_groups_an_ordinary_user_keeps_are_listed() {
+    let mut environment = Environment::user("groups", &[]);
+    environment.prefix = environment.prefix.replace("--clear-groups", "--groups=100");
+    let place = environment.prepare();
+    let daemon = place.daemon().start().unwrap();
+
+    let says = "supplementary groups are kept";
+    assert!(daemon.wait_for_stderr(says, Duration::from_secs(5)));
+    assert!(daemon.stderr().contains("setpriv --clear-groups"));
 }
 
 /// A user namespace with many ids in which setgroups(2) is denied, and a process in it that has

@@ -232,6 +232,18 @@ const CONTRADICTIONS: &[Refusal] = &[
         "--sandbox=namespace",
     ),
     (
+        "--uid-map=:0:0:1:",
+        "--uid-map",
+        "needs --gid-map",
+        "add --gid-map",
+    ),
+    (
+        "--gid-map=:0:0:1:",
+        "--gid-map",
+        "needs --uid-map",
+        "add --uid-map",
+    ),
+    (
         "--posix-acl --translate-uid=map:0:1:1",
         "--translate-uid",
         "--posix-acl",

@@ -86,15 +86,15 @@ const SANDBOX: &[(Spellings, Change)] = &[
     }),
     (
         &[
-            "--uid-map=:0:1000:1: --uid-map=:1:100000:65536:",
-            "--uid-map :0:1000:1: --uid-map ;1;100000;65536;",
-            "-o uid_map=:0:1000:1: --uid-map=:1:100000:65536:",
+            "--uid-map=:0:1000:1: --uid-map=:1:100000:65536: --gid-map=:0:100:1:",
+            "--uid-map :0:1000:1: --uid-map ;1;100000;65536; --gid-map :0:100:1:",
+            "-o uid_map=:0:1000:1: --uid-map=:1:100000:65536: -o gid_map=:0:100:1:",
         ],
-        |c| c.sandbox.uid_map = vec![mapping(0, 1000, 1), mapping(1, 100_000, 65_536)],
+        |c| {
+            c.sandbox.uid_map = vec![mapping(0, 1000, 1), mapping(1, 100_000, 65_536)];
+            c.sandbox.gid_map = vec![mapping(0, 100, 1)];
+        },
     ),
-    (&["--gid-map=:0:100:1:", "-o gid_map=:0:100:1:"], |c| {
-        c.sandbox.gid_map = vec![mapping(0, 100, 1)];
-    }),
     (&["--no-fail-setgroups", "-o no_fail_setgroups"], |c| {
         c.sandbox.fail_setgroups = false;
     }),

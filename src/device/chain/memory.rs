@@ -7,7 +7,10 @@ use libc::iovec;
 use vhost::vhost_user::message::VhostUserMemoryRegion;
 use vm_memory::{
     Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    MmapRegion,
 };
+
+use crate::sys;
 
 /// All mapped regions. Unmapped when the last queue that uses them is gone.
 #[derive(Debug, Default)]
@@ -64,6 +67,7 @@ impl Memory {
         let mapping = region
             .mmap_region(file)
             .map_err(|error| error.to_string())?;
+        leave_out_of_dumps(&mapping);
         let guest = GuestAddress(region.guest_phys_addr);
         let mapped = GuestRegionMmap::new(mapping, guest).ok_or("a region wraps around")?;
         let mmap = self
@@ -173,6 +177,15 @@ fn holds(file: &File, offset: u64, len: u64) -> bool {
     let enough = |size: u64| offset.checked_add(len).is_some_and(|end| end <= size);
     file.metadata()
         .is_ok_and(|metadata| !metadata.is_file() || enough(metadata.len()))
+}
+
+/// A crash must not bring guest memory to a disk. Core dumps are forbidden as well, so that this is
+/// not worth a refusal.
+fn leave_out_of_dumps(mapping: &MmapRegion) {
+    let address = NonNull::new(mapping.as_ptr()).expect("a mapping has an address");
+    if let Err(errno) = sys::leave_out_of_dumps(address, mapping.size()) {
+        log::debug!("guest memory would be part of a core dump: {errno}");
+    }
 }
 
 /// Appends a slice, or lengthens the last one that ends where it begins.
