@@ -36,13 +36,13 @@ impl Reply {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Appends bytes if the guest has room for them; else gives them back.
-    pub fn put_fitting<'b>(&mut self, bytes: &'b [u8]) -> Result<(), &'b [u8]> {
-        if self.payload_len() + bytes.len() > self.payload_room() {
-            return Err(bytes);
+    /// Appends bytes if the guest has room for them all; says whether it had.
+    pub fn put_fitting(&mut self, bytes: &[u8]) -> bool {
+        let fits = self.payload_len() + bytes.len() <= self.payload_room();
+        if fits {
+            self.put_bytes(bytes);
         }
-        self.put_bytes(bytes);
-        Ok(())
+        fits
     }
 
     /// Appends zeroes up to a multiple of eight bytes.

@@ -87,7 +87,9 @@ impl Worker {
             Operation::Readlink(node) => {
                 let mut buffer = [0; TARGET_LEN];
                 let target = fs.readlink(*node, &mut buffer)?;
-                reply.put_fitting(target).map_err(|_| Errno::EIO)?;
+                if !reply.put_fitting(target) {
+                    return Err(Errno::EIO);
+                }
             }
             Operation::Access(op) => fs.access(caller, op)?,
             Operation::Statfs(node) => reply.put(&encode::statfs(&fs.statfs(*node)?)),

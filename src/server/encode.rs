@@ -106,22 +106,20 @@ fn encode_device(major: u32, minor: u32) -> u32 {
 }
 
 /// Bytes of `struct fuse_statx_out`: validity, flags and spare, then a statx of 256 bytes.
-const STATX_OUT_LEN: usize = 32 + STATX_LEN;
-const STATX_LEN: usize = 256;
+const STATX_OUT_LEN: usize = 32 + 256;
 
 /// Appends `struct fuse_statx_out`; its statx has the layout of the system call's own up to the
 /// device numbers and is zero behind them.
 pub fn put_statx(reply: &mut Reply, stat: &Stat, cache: &CachePolicy) {
     let raw = stat.raw();
     let (valid, valid_nsec) = split(cache.timeout);
-    let mut fields = Fields(reply, 0);
+    let mut fields = Fields(reply);
     fields
         .put64(valid)
         .put32(valid_nsec)
         .put32(0)
         .put64(0)
         .put64(0);
-    fields.1 = 0;
     let mask = raw.stx_mask & (libc::STATX_BASIC_STATS | libc::STATX_BTIME);
     fields
         .put32(mask)
@@ -150,13 +148,13 @@ pub fn put_statx(reply: &mut Reply, stat: &Stat, cache: &CachePolicy) {
     }
     fields.put32(raw.stx_rdev_major).put32(raw.stx_rdev_minor);
     fields.put32(raw.stx_dev_major).put32(raw.stx_dev_minor);
-    while fields.1 < STATX_LEN {
+    while fields.0.payload_len() < STATX_OUT_LEN {
         fields.put64(0);
     }
 }
 
-/// Appends fields and counts their bytes.
-struct Fields<'a>(&'a mut Reply, usize);
+/// Appends numbers one behind the other.
+struct Fields<'a>(&'a mut Reply);
 
 impl Fields<'_> {
     fn put32(&mut self, value: u32) -> &mut Self {
@@ -169,7 +167,6 @@ impl Fields<'_> {
 
     fn put(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.put_bytes(bytes);
-        self.1 += bytes.len();
         self
     }
 }

@@ -95,14 +95,6 @@ fn transfer(
     Ok((moved as usize, wanted))
 }
 
-/// Turns `O_DIRECT` off for an open file.
-pub fn clear_direct(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    fcntl(fd, FcntlArg::F_SETFL(flags - OFlag::O_DIRECT))?;
-    Ok(())
-}
-
 /// `ftruncate(2)`.
 pub fn truncate(fd: BorrowedFd<'_>, size: i64) -> Result<(), Errno> {
     // SAFETY: takes integers only.

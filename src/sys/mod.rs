@@ -25,8 +25,8 @@ pub use dirents::{RawDirent, dirents, read_dirents};
 pub use errno::Errno;
 pub use fd::{FdCell, ProcFds, close_duplicate};
 pub use file::{
-    FileSystemStat, WriteTo, clear_direct, copy_file_range, fallocate, fstatfs, fsync, pread_into,
-    pwrite_from, seek, syncfs, truncate,
+    FileSystemStat, WriteTo, copy_file_range, fallocate, fstatfs, fsync, pread_into, pwrite_from,
+    seek, syncfs, truncate,
 };
 pub use iov::{GuestBuffers, Span};
 pub use mount::{MountAttributes, attach_tree, clone_tree, restrict_tree};
@@ -39,9 +39,9 @@ pub use privilege::{
     has_forgone_new_privileges, leave_session_keyring, make_root_ordinary,
 };
 pub use process::{
-    Fork, NofileLimit, NofileWish, clear_umask, close_all_but, close_inherited_directories,
-    end_at_once, forbid_core_files, fork, hear_of_children, ignore_induced_signals, inherit_fd,
-    is_anonymous, leave_out_of_dumps, peek, raise_nofile_limit, replace_standard_streams,
-    report_trapped_calls, set_nonblocking,
+    Fork, NofileLimit, NofileWish, clear_direct, clear_umask, close_all_but,
+    close_inherited_directories, end_at_once, forbid_core_files, fork, hear_of_children,
+    ignore_induced_signals, inherit_fd, is_anonymous, leave_out_of_dumps, peek, raise_nofile_limit,
+    replace_standard_streams, report_trapped_calls, set_nonblocking,
 };
 pub use stat::{FileType, Stat, stat, stat_child};

@@ -281,9 +281,18 @@ pub fn is_anonymous(fd: BorrowedFd<'_>) -> bool {
 
 /// Makes reads and writes on `fd` return `EAGAIN` rather than wait.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    change_status(fd, |flags| flags | OFlag::O_NONBLOCK)
+}
+
+/// Turns `O_DIRECT` off for an open file.
+pub fn clear_direct(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    change_status(fd, |flags| flags - OFlag::O_DIRECT)
+}
+
+/// Changes the status flags of an open file (`F_SETFL`, `fcntl(2)`).
+fn change_status(fd: BorrowedFd<'_>, change: impl FnOnce(OFlag) -> OFlag) -> Result<(), Errno> {
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    debug_assert!(fd.as_raw_fd() >= 0);
+    fcntl(fd, FcntlArg::F_SETFL(change(flags)))?;
     Ok(())
 }
 
